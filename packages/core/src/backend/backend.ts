@@ -1,0 +1,18 @@
+import type { LedgerStore } from '../ledger/ledgerStore.ts';
+import type { ShardPointer, WorkQueue } from '../queue/workQueue.ts';
+import type { WorkerRegistry } from '../registry/workerRegistry.ts';
+import type { InteractiveLane } from '../replies/interactiveLane.ts';
+
+/** Where queues, ledger, replies and registry live: one machine's folder, or a Redis that many share. */
+export interface Backend {
+  readonly kind: 'embedded' | 'redis';
+  readonly ledger: LedgerStore;
+  readonly registry: WorkerRegistry;
+  readonly interactive: InteractiveLane;
+  /** The bulk queue of one fingerprint. The same object for the same fingerprint. */
+  shardQueue(fingerprint: string): WorkQueue<ShardPointer>;
+  /** Throws `backend_unavailable` when it does not answer. */
+  ping(): Promise<void>;
+  /** Closes what it opened, in reverse order. Idempotent. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,241 @@
+import { readFileSync } from 'node:fs';
+import { parseEnv } from 'node:util';
+import { type Static, type TSchema, Type } from 'typebox';
+import { Value } from 'typebox/value';
+import { TrivecError } from './errors.ts';
+
+/** One option: its environment name, its type and limits (the schema), default, and the sentence for the docs. */
+interface Option<S extends TSchema = TSchema> {
+  env: string;
+  schema: S;
+  default: Static<S> | undefined;
+  description: string;
+  /** Never printed. */
+  secret?: boolean;
+}
+
+function option<S extends TSchema, D extends Static<S> | undefined>(
+  env: string,
+  schema: S,
+  defaultValue: D,
+  description: string,
+  extra: { secret?: boolean } = {},
+): Option<S> & { default: D } {
+  return { env, schema, default: defaultValue, description, ...extra };
+}
+
+const count = (minimum: number, maximum = Number.MAX_SAFE_INTEGER) => Type.Integer({ minimum, maximum });
+
+/** The one place where options are defined: type, environment name, default, docs. */
+export const OPTIONS = {
+  host: option('HOST', Type.String({ minLength: 1 }), '127.0.0.1', 'Address the API listens on.'),
+  port: option('PORT', count(0, 65535), 8080, 'Port the API listens on; 0 takes a free one.'),
+  allowAnonymous: option(
+    'ALLOW_ANONYMOUS',
+    Type.Boolean(),
+    false,
+    'Allow an API without keys on an address that is not loopback.',
+  ),
+  allowedHosts: option(
+    'ALLOWED_HOSTS',
+    Type.Array(Type.String({ minLength: 1 })),
+    [],
+    'Further host names accepted in the Host header of a loopback bind, comma-separated.',
+  ),
+  dataDir: option(
+    'DATA_DIR',
+    Type.String({ minLength: 1 }),
+    './data',
+    'Folder of the embedded backend and of disk storage.',
+  ),
+  backendUrl: option(
+    'BACKEND_URL',
+    Type.String({ pattern: '^(embedded|rediss?://.+)$' }),
+    'embedded',
+    '`embedded` (in DATA_DIR, one process) or `redis://…` / `rediss://…` (shared by many).',
+    { secret: true },
+  ),
+  keyPrefix: option(
+    'KEY_PREFIX',
+    Type.String({ pattern: '^[A-Za-z0-9_-]{1,32}$' }),
+    'trivec',
+    'Prefix of every key in Redis.',
+  ),
+  storageUrl: option(
+    'STORAGE_URL',
+    Type.String({ pattern: '^(file:.+|s3://.+)$' }),
+    undefined,
+    'Where shards and results lie: `file:///path`; default `DATA_DIR/blobs`.',
+  ),
+  model: option(
+    'MODEL',
+    Type.String({ minLength: 1 }),
+    'trivec-mini',
+    'A catalog name, a folder, or a hub id.',
+  ),
+  modelsDir: option(
+    'MODELS_DIR',
+    Type.String({ minLength: 1 }),
+    undefined,
+    'Folder with more models, one folder each.',
+  ),
+  device: option(
+    'DEVICE',
+    Type.String({ pattern: '^(auto|cpu|cuda(:\\d+)?|webgpu|tensorrt)$' }),
+    'auto',
+    'Where the model runs.',
+  ),
+  intraOpThreads: option(
+    'INTRA_OP_THREADS',
+    count(0, 1024),
+    0,
+    'Threads of one forward pass; 0 takes the physical cores.',
+  ),
+  maxBatchTokens: option(
+    'MAX_BATCH_TOKENS',
+    count(0, 10_000_000),
+    0,
+    'Token budget of one forward pass: longest text × texts, padding included; 0 chooses for the device.',
+  ),
+  maxJobDocuments: option(
+    'MAX_JOB_DOCUMENTS',
+    count(1, 100_000_000),
+    10_000_000,
+    'Documents of one job. Duplicate ids are found exactly up to here.',
+  ),
+  maxJobBytes: option('MAX_JOB_BYTES', count(1), 100 * 1024 ** 3, 'Inflated bytes of one streamed job body.'),
+  maxLineBytes: option(
+    'MAX_LINE_BYTES',
+    count(1),
+    4 * 1024 ** 2,
+    'Bytes of one NDJSON line, which is one document.',
+  ),
+  maxBodyBytes: option('MAX_BODY_BYTES', count(1), 16 * 1024 ** 2, 'Bytes of a JSON body.'),
+  maxInputs: option('MAX_INPUTS', count(1, 100_000), 2048, 'Texts of one request to POST /embeddings.'),
+  maxInputChars: option(
+    'MAX_INPUT_CHARS',
+    count(1),
+    1_000_000,
+    'UTF-16 units of one text of a synchronous request.',
+  ),
+  shardMaxDocuments: option(
+    'SHARD_MAX_DOCUMENTS',
+    count(1, 100_000),
+    256,
+    'Documents of one shard, the unit of work and retry.',
+  ),
+  shardMaxBytes: option(
+    'SHARD_MAX_BYTES',
+    count(1),
+    128 * 1024,
+    'Text bytes of one shard; a longer document stands alone.',
+  ),
+  requestTimeoutMs: option(
+    'REQUEST_TIMEOUT_MS',
+    count(1),
+    60_000,
+    'A synchronous request that takes longer is answered 504.',
+  ),
+  lockDurationMs: option(
+    'LOCK_DURATION_MS',
+    count(1000),
+    15_000,
+    'A shard whose worker is silent for this long goes to another.',
+  ),
+  reconcileIntervalMs: option(
+    'RECONCILE_INTERVAL_MS',
+    count(100),
+    15_000,
+    'How often committed shards that no queue knows are looked for.',
+  ),
+  prefetchShards: option(
+    'PREFETCH_SHARDS',
+    count(1, 64),
+    2,
+    'Shards a worker holds at once: one runs while the next is prepared.',
+  ),
+  shutdownTimeoutMs: option(
+    'SHUTDOWN_TIMEOUT_MS',
+    count(0),
+    30_000,
+    'How long a stop waits for requests in flight.',
+  ),
+  logLevel: option(
+    'LOG_LEVEL',
+    Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+    'info',
+    'fatal, error, warn, info, debug, trace or silent.',
+  ),
+} as const;
+
+type Options = typeof OPTIONS;
+type Widen<T> = T extends string ? string : T extends number ? number : T extends boolean ? boolean : T;
+
+/** Every option, parsed. `undefined` where an option has no default and was not given. */
+export type Config = {
+  readonly [K in keyof Options]: Options[K]['default'] extends undefined
+    ? Static<Options[K]['schema']> | undefined
+    : Options[K]['default'] extends readonly unknown[]
+      ? readonly string[]
+      : Widen<Static<Options[K]['schema']>>;
+};
+
+/**
+ * Parses the environment. An empty string counts as absent.
+ * Throws `invalid_config` with one line that names the option, what it got and what it takes.
+ */
+export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const config: Record<string, unknown> = {};
+  for (const [name, spec] of Object.entries<Option>(OPTIONS)) {
+    const raw = env[spec.env];
+    config[name] = raw === undefined || raw === '' ? spec.default : parse(spec, raw);
+  }
+  return config as Config;
+}
+
+/** The environment over the `.env` file of the folder, if there is one. */
+export function readEnvironment(file = '.env', env = process.env): Record<string, string | undefined> {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch {
+    return env;
+  }
+  return { ...parseEnv(text), ...env };
+}
+
+function parse(spec: Option, raw: string): unknown {
+  const value = convert(spec.schema, raw);
+  if (Value.Check(spec.schema, value)) return value;
+  const shown = spec.secret ? 'the given value' : JSON.stringify(raw);
+  throw new TrivecError('invalid_config', `${spec.env}: ${shown} is not ${describeSchema(spec.schema)}.`, {
+    param: spec.env,
+  });
+}
+
+function convert(schema: TSchema, raw: string): unknown {
+  if (Type.IsInteger(schema)) return /^-?\d+$/.test(raw) ? Number(raw) : raw;
+  if (Type.IsBoolean(schema))
+    return raw === 'true' || raw === '1' ? true : raw === 'false' || raw === '0' ? false : raw;
+  if (Type.IsArray(schema))
+    return raw
+      .split(',')
+      .map((item) => item.trim())
+      .filter((item) => item !== '');
+  return raw;
+}
+
+/** What an option takes, in words: used by the error and by `docs/configuration.md`. */
+export function describeSchema(schema: TSchema): string {
+  if (Type.IsInteger(schema)) {
+    const { minimum, maximum } = schema as { minimum?: number; maximum?: number };
+    return maximum === undefined || maximum === Number.MAX_SAFE_INTEGER
+      ? `an integer of at least ${minimum}`
+      : `an integer from ${minimum} to ${maximum}`;
+  }
+  if (Type.IsBoolean(schema)) return 'true or false';
+  if (Type.IsArray(schema)) return 'a comma-separated list';
+  if (Type.IsEnum(schema)) return `one of ${schema.enum.join(', ')}`;
+  const { pattern } = schema as { pattern?: string };
+  return pattern === undefined ? 'a non-empty string' : `a string that matches ${pattern}`;
+}

@@ -1,0 +1,56 @@
+import type { ModelInfo } from '../models/modelInfo.ts';
+import type { Output, TextVectors } from '../vectors/types.ts';
+
+/** A tokenised text, special tokens included. `ids.length ≤ maxTokens`. */
+export interface EncodedText {
+  ids: Int32Array;
+  /** Tokens the whole text would have had; larger than `ids.length` when it was cut. */
+  originalTokens: number;
+}
+
+export interface EncodeOptions {
+  /** Upper bound, special tokens included; the model's own when absent or larger. */
+  maxTokens?: number;
+  truncationDirection?: 'right' | 'left';
+}
+
+export type Lane = 'interactive' | 'bulk';
+
+export interface EmbedOptions {
+  outputs: readonly Output[];
+  lane: Lane;
+  /** Matryoshka cut of the dense vector, renormalised. */
+  dimensions?: number;
+  /** L2-normalise dense (default true). */
+  normalize?: boolean;
+  signal?: AbortSignal;
+  /** Milliseconds since the epoch; past it the texts are dropped unrun. */
+  deadlineAtMs?: number;
+  /**
+   * Awaited before each forward pass with the indexes (into the texts given) that are about to run,
+   * and the pass is withheld until it resolves: so a death can be blamed on those texts only.
+   */
+  onBatch?: (indexes: readonly number[]) => Promise<void>;
+}
+
+export interface EmbedResult {
+  vectors: TextVectors[];
+  /** Milliseconds the device spent on batches that carried these texts. */
+  inferMs: number;
+}
+
+/** Tokenizer and model on one device. Calls may overlap; the scheduler packs what waits into batches. */
+export interface Engine {
+  readonly model: ModelInfo;
+  readonly device: string;
+  /** Padded tokens of one batch. */
+  readonly maxBatchTokens: number;
+  encode(texts: readonly string[], options?: EncodeOptions): Promise<EncodedText[]>;
+  decode(ids: readonly number[][], options?: { skipSpecialTokens?: boolean }): Promise<string[]>;
+  /** Order of the result is the order of `texts`. Throws `model_failed`, `deadline_exceeded`, `cancelled`, `shutting_down`. */
+  embed(texts: readonly EncodedText[], options: EmbedOptions): Promise<EmbedResult>;
+  /** Real (unpadded) tokens per second of device time over the recent past; 0 before the first batch. */
+  tokensPerSecond(): number;
+  /** Lets the running batch end, refuses the rest with `shutting_down`. Idempotent. */
+  close(): Promise<void>;
+}

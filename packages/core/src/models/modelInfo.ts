@@ -1,0 +1,22 @@
+import type { Output } from '../vectors/types.ts';
+
+/** What others need to know of a loaded model. Travels in the registry and is shown by `/models`. */
+export interface ModelInfo {
+  /** The configured name, as clients give it in `model`. */
+  name: string;
+  /** What a vector depends on: model files, dtype, graph, heads. Two equal fingerprints give equal vectors. */
+  fingerprint: string;
+  dtype: string;
+  outputs: readonly Output[];
+  /** Size of the dense vector; 0 without one. */
+  denseDims: number;
+  /** Size of one ColBERT row; 0 without ColBERT. */
+  colbertDims: number;
+  /** Longest text in tokens, special tokens included. */
+  maxTokens: number;
+  /** True for a model that only stands in for a real one (the built-in, the random fixture). */
+  standIn: boolean;
+  /** One sentence for logs, `/models` and the README. */
+  description: string;
+  license: string;
+}

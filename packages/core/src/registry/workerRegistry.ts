@@ -1,0 +1,21 @@
+import type { ModelInfo } from '../models/modelInfo.ts';
+
+/** What a worker says of itself, again every few seconds; it is forgotten when it stops saying so. */
+export interface WorkerAnnouncement {
+  workerId: string;
+  model: ModelInfo;
+  device: string;
+  /** Padded tokens of one batch. */
+  maxBatchTokens: number;
+  /** Measured while it last worked; 0 before. */
+  tokensPerSecond: number;
+  startedAtMs: number;
+}
+
+export interface WorkerRegistry {
+  /** Registers and keeps saying so until `close` of what it returns. `read` is called at each heartbeat. */
+  announce(read: () => WorkerAnnouncement): Promise<{ close(): Promise<void> }>;
+  /** The workers alive now. */
+  list(): Promise<WorkerAnnouncement[]>;
+  close(): Promise<void>;
+}
