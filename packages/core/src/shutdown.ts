@@ -1,0 +1,51 @@
+import type { Logger } from 'pino';
+
+/**
+ * Ctrl-C and SIGTERM close the process in order and let it end with code 0; a second signal ends it at once.
+ * SIGKILL for the second, because `process.exit()` during a forward pass makes onnxruntime abort noisily.
+ */
+export function closeOnSignal(close: () => Promise<void>, logger: Logger): void {
+  let closing = false;
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (closing) process.kill(process.pid, 'SIGKILL');
+    closing = true;
+    logger.info({ signal }, 'closing; the running batch may end, a second signal stops at once');
+    close().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        logger.fatal({ err: error }, 'closing failed');
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+}
+
+/** What a start has opened so far. `close` releases it in reverse order, once, also after a failed start. */
+export class Resources {
+  readonly #closers: (() => Promise<void>)[] = [];
+  #closed: Promise<void> | undefined;
+
+  add<T extends { close(): Promise<void> }>(resource: T): T {
+    this.#closers.push(() => resource.close());
+    return resource;
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#closeAll();
+    return this.#closed;
+  }
+
+  async #closeAll(): Promise<void> {
+    const failures: unknown[] = [];
+    for (const close of this.#closers.reverse()) {
+      try {
+        await close();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw new AggregateError(failures, 'Some parts did not close.');
+  }
+}
