@@ -1,3 +1,4 @@
+import type { TrivecError } from '../errors.ts';
 import type { ModelInfo } from '../models/modelInfo.ts';
 import type { Output, TextVectors } from '../vectors/types.ts';
 
@@ -34,7 +35,11 @@ export interface EmbedOptions {
 }
 
 export interface EmbedResult {
-  vectors: TextVectors[];
+  /**
+   * One a text, in the order given. A text that the model cannot run alone either is a `model_failed`
+   * error in its place (`instanceof TrivecError`); its neighbours are not affected.
+   */
+  vectors: (TextVectors | TrivecError)[];
   /** Milliseconds the device spent on batches that carried these texts. */
   inferMs: number;
 }
@@ -47,7 +52,10 @@ export interface Engine {
   readonly maxBatchTokens: number;
   encode(texts: readonly string[], options?: EncodeOptions): Promise<EncodedText[]>;
   decode(ids: readonly number[][], options?: { skipSpecialTokens?: boolean }): Promise<string[]>;
-  /** Order of the result is the order of `texts`. Throws `model_failed`, `deadline_exceeded`, `cancelled`, `shutting_down`. */
+  /**
+   * Order of the result is the order of `texts`. Throws only what concerns the whole call: `unknown_output`,
+   * `deadline_exceeded`, `cancelled`, `shutting_down`, `model_unavailable`, or what `onBatch` threw.
+   */
   embed(texts: readonly EncodedText[], options: EmbedOptions): Promise<EmbedResult>;
   /** Real (unpadded) tokens per second of device time over the recent past; 0 before the first batch. */
   tokensPerSecond(): number;
