@@ -1,0 +1,57 @@
+import type { JobRecord } from './records.ts';
+import type { JobView } from './serviceTypes.ts';
+
+const ENDED = new Set(['completed', 'failed', 'cancelled']);
+
+/** The public face of a job record: the body of `GET /jobs/:id`, and an item of `GET /jobs`. */
+export function jobView(job: JobRecord, nowMs: number): JobView {
+  const { outputs, ...options } = job.options;
+  const self = `/jobs/${job.id}`;
+  return {
+    id: job.id,
+    status: job.status,
+    counts: { ...job.counts },
+    tokens: job.tokens,
+    tokensPerSecond: tokensPerSecond(job, nowMs),
+    etaSeconds: etaSeconds(job, nowMs),
+    createdAt: new Date(job.createdAtMs).toISOString(),
+    startedAt: isoOrNull(job.startedAtMs),
+    finishedAt: isoOrNull(job.finishedAtMs),
+    model: { ...job.model },
+    outputs,
+    options,
+    truncated: job.truncated,
+    warnings: warningsOf(job),
+    errors: job.errors.map((error) => ({ ...error })),
+    links: { self, results: `${self}/results`, errors: `${self}/errors` },
+  };
+}
+
+function tokensPerSecond(job: JobRecord, nowMs: number): number | null {
+  const elapsedMs = elapsed(job, nowMs);
+  if (elapsedMs === undefined || elapsedMs <= 0) return null;
+  return Math.round((job.tokens / elapsedMs) * 10_000) / 10;
+}
+
+function etaSeconds(job: JobRecord, nowMs: number): number | null {
+  if (ENDED.has(job.status)) return 0;
+  const elapsedMs = elapsed(job, nowMs);
+  const { total, done } = job.textBytes;
+  if (job.status !== 'running' || elapsedMs === undefined || elapsedMs <= 0 || done === 0) return null;
+  return Math.ceil(((total - done) / done) * (elapsedMs / 1000));
+}
+
+function elapsed(job: JobRecord, nowMs: number): number | undefined {
+  if (job.startedAtMs === undefined) return undefined;
+  return (job.finishedAtMs ?? nowMs) - job.startedAtMs;
+}
+
+function warningsOf(job: JobRecord): JobView['warnings'] {
+  if (job.truncated === 0) return [];
+  const who = job.truncated === 1 ? '1 document was' : `${job.truncated} documents were`;
+  return [{ code: 'truncated', message: `${who} longer than the model can read and got cut to its length.` }];
+}
+
+function isoOrNull(ms: number | undefined): string | null {
+  return ms === undefined ? null : new Date(ms).toISOString();
+}

@@ -1,0 +1,131 @@
+import type { Output, TextVectors } from '../vectors/types.ts';
+import type { JobOptions, JobStatus } from './records.ts';
+
+/** Who asks. A job is seen by its owner and by an admin; to anyone else it is `job_not_found`. */
+export interface Viewer {
+  /** The API key's name; `anonymous` where keys are off. */
+  owner: string;
+  admin: boolean;
+}
+
+/** Where a job's documents come from; neither is trusted. */
+export type DocumentSource =
+  /** Bytes of NDJSON, already inflated; a stream that throws leaves no job behind. */
+  | { format: 'ndjson'; body: AsyncIterable<Uint8Array> }
+  /** The parsed `documents` of a JSON body. */
+  | { format: 'array'; documents: unknown };
+
+/** What a job needs to know of the model it was accepted for. A `ModelInfo` will do. */
+export interface JobModel {
+  name: string;
+  fingerprint: string;
+  outputs: readonly Output[];
+  /** 0 without a dense output. */
+  denseDims: number;
+}
+
+/** As the client gave them, types already checked: absent ones take their defaults. */
+export interface RequestedOptions {
+  /** Default: all the model has but `colbert`. `unknown_output` for others, with the list of what it has. */
+  outputs?: readonly string[];
+  dimensions?: number;
+  normalize?: boolean;
+  truncate?: boolean;
+  metadata?: Record<string, unknown>;
+}
+
+export interface SubmitInput {
+  source: DocumentSource;
+  options: RequestedOptions;
+  model: JobModel;
+  owner: string;
+  /** Aborted when the sender has gone: nothing of the job stays. */
+  signal?: AbortSignal;
+}
+
+/** The body of `GET /jobs/:id`. Times are ISO 8601, absent values null. */
+export interface JobView {
+  id: string;
+  status: JobStatus;
+  counts: { documents: number; embedded: number; written: number; failed: number };
+  tokens: number;
+  /** Over the time since the job started; null before. */
+  tokensPerSecond: number | null;
+  /** From the text bytes left and the rate so far; null where unknown, 0 when ended. */
+  etaSeconds: number | null;
+  createdAt: string;
+  startedAt: string | null;
+  finishedAt: string | null;
+  model: { name: string; fingerprint: string };
+  outputs: readonly Output[];
+  options: Omit<JobOptions, 'outputs'>;
+  /** Documents cut to the model's length. */
+  truncated: number;
+  warnings: { code: string; message: string }[];
+  /** The first ten; `links.errors` has all. */
+  errors: { id: string; code: string; message: string }[];
+  links: { self: string; results: string; errors: string };
+}
+
+export type ResultFormat = 'ndjson' | 'arrow';
+
+export interface ResultQuery {
+  format: ResultFormat;
+  /** Where the page before ended. `invalid_cursor` for anything else, another job's included. */
+  cursor?: string;
+  /** Rows; all there are when absent. */
+  limit?: number;
+  signal?: AbortSignal;
+}
+
+/** Known before the first byte of the body, so that it can travel in headers. */
+export interface ResultPage {
+  contentType: string;
+  rows: number;
+  /** Absent once the job has ended and nothing is left; otherwise the place to go on from, now or later. */
+  nextCursor?: string;
+  /** One body: NDJSON lines, or one Arrow IPC stream with a record batch a shard. Rows in input order. */
+  body: AsyncIterable<Uint8Array>;
+}
+
+export const SEARCH_MODES = ['dense', 'sparse', 'colbert', 'hybrid'] as const;
+export type SearchMode = (typeof SEARCH_MODES)[number];
+
+export interface SearchQuery {
+  /** The query's vectors, of the job's own model fingerprint. */
+  vectors: TextVectors;
+  /** Its token ids with the special tokens, CLS first: row `i` of `vectors.colbert` is token `i + 1`. For `explain`. */
+  tokenIds?: ArrayLike<number>;
+  mode: SearchMode;
+  limit: number;
+  explain?: boolean;
+  signal?: AbortSignal;
+}
+
+export interface SearchHit {
+  id: string;
+  chunk: number;
+  score: number;
+  /** The score of each output that was computed for this hit. */
+  scores: { dense?: number; sparse?: number; colbert?: number };
+  text: string;
+  payload?: Record<string, unknown>;
+  explanation?: HitExplanation;
+}
+
+/** What carried a hit, heaviest first. */
+export interface HitExplanation {
+  sparse?: { tokenId: number; queryWeight: number; documentWeight: number; product: number }[];
+  /** One per query row, in order: the document row it met. The document's row `i` is its token `i + 1`. */
+  colbert?: { queryIndex: number; queryTokenId?: number; documentIndex: number; similarity: number }[];
+}
+
+export interface SearchResult {
+  hits: SearchHit[];
+  /** Rows looked at. */
+  scanned: number;
+  /** What made the score; for `hybrid` the weights of the outputs that took part. */
+  weights: { dense?: number; sparse?: number; colbert?: number };
+  /** Says where ColBERT only re-ranked the best of another output, or what was missing. */
+  notes: string[];
+}
