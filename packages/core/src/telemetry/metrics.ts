@@ -1,0 +1,128 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** Seconds. Wide, because a request of thousands of long texts on a CPU takes minutes. */
+const DURATION_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
+
+/** Everything this process counts, in a registry of its own: two APIs in one process (tests) don't collide. */
+export interface Metrics {
+  registry: Registry;
+  /** Labels method, route (the pattern, never the URL) and status. */
+  httpRequestSeconds: Histogram<'method' | 'route' | 'status'>;
+  jobsSubmitted: Counter<'model'>;
+  documentsSubmitted: Counter<'model'>;
+  /** Texts and tokens that synchronous requests were answered for. */
+  requestTexts: Counter<'model'>;
+  requestTokens: Counter<'model'>;
+  /** Read from the registry at each scrape by the API. */
+  workers: Gauge<'model'>;
+  requestsWaiting: Gauge<'model'>;
+  worker: WorkerMetrics;
+}
+
+/** What a worker counts. Lane is `interactive` or `bulk`. */
+export interface WorkerMetrics {
+  shards: Counter<'model' | 'outcome'>;
+  texts: Counter<'model' | 'lane'>;
+  tokens: Counter<'model' | 'lane'>;
+  tasks: Counter<'model' | 'kind' | 'outcome'>;
+  tokensPerSecond: Gauge<'model' | 'device'>;
+  maxBatchTokens: Gauge<'model' | 'device'>;
+}
+
+/**
+ * `processMetrics` adds prom-client's own (memory, CPU, event loop): once a process.
+ * Names start with `trivec_` and carry their unit.
+ */
+export function createMetrics(options: { processMetrics?: boolean } = {}): Metrics {
+  const registry = new Registry();
+  if (options.processMetrics === true) collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+  return {
+    registry,
+    httpRequestSeconds: new Histogram({
+      name: 'trivec_http_request_duration_seconds',
+      help: 'From the request head to the last byte of the answer.',
+      labelNames: ['method', 'route', 'status'],
+      buckets: DURATION_BUCKETS,
+      registers,
+    }),
+    jobsSubmitted: new Counter({
+      name: 'trivec_jobs_submitted_total',
+      help: 'Jobs accepted with 202.',
+      labelNames: ['model'],
+      registers,
+    }),
+    documentsSubmitted: new Counter({
+      name: 'trivec_documents_submitted_total',
+      help: 'Documents of the jobs accepted.',
+      labelNames: ['model'],
+      registers,
+    }),
+    requestTexts: new Counter({
+      name: 'trivec_request_texts_total',
+      help: 'Texts that synchronous requests were answered for.',
+      labelNames: ['model'],
+      registers,
+    }),
+    requestTokens: new Counter({
+      name: 'trivec_request_tokens_total',
+      help: 'Tokens that synchronous requests were answered for, special tokens included.',
+      labelNames: ['model'],
+      registers,
+    }),
+    workers: new Gauge({
+      name: 'trivec_workers',
+      help: 'Workers alive, by model.',
+      labelNames: ['model'],
+      registers,
+    }),
+    requestsWaiting: new Gauge({
+      name: 'trivec_requests_waiting',
+      help: 'Synchronous requests that wait or run, by model.',
+      labelNames: ['model'],
+      registers,
+    }),
+    worker: createWorkerMetrics(registers),
+  };
+}
+
+function createWorkerMetrics(registers: Registry[]): WorkerMetrics {
+  return {
+    shards: new Counter({
+      name: 'trivec_worker_shards_total',
+      help: 'Shards that this process ended, by outcome.',
+      labelNames: ['model', 'outcome'],
+      registers,
+    }),
+    texts: new Counter({
+      name: 'trivec_worker_texts_total',
+      help: 'Texts embedded by this process.',
+      labelNames: ['model', 'lane'],
+      registers,
+    }),
+    tokens: new Counter({
+      name: 'trivec_worker_tokens_total',
+      help: 'Tokens embedded by this process, padding not counted.',
+      labelNames: ['model', 'lane'],
+      registers,
+    }),
+    tasks: new Counter({
+      name: 'trivec_worker_tasks_total',
+      help: 'Interactive tasks that this process answered; outcome is `ok` or an error code.',
+      labelNames: ['model', 'kind', 'outcome'],
+      registers,
+    }),
+    tokensPerSecond: new Gauge({
+      name: 'trivec_worker_tokens_per_second',
+      help: 'Real tokens per second of device time over the recent past.',
+      labelNames: ['model', 'device'],
+      registers,
+    }),
+    maxBatchTokens: new Gauge({
+      name: 'trivec_worker_max_batch_tokens',
+      help: 'Token budget of one batch, padding included.',
+      labelNames: ['model', 'device'],
+      registers,
+    }),
+  };
+}
