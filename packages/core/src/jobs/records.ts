@@ -24,6 +24,8 @@ export interface JobOptions {
   /** False: a text over the model's length fails alone, instead of being cut. */
   truncate: boolean;
   metadata?: Record<string, unknown>;
+  /** Where the stored vectors are also sent. A job with a destination ends when all shards are written. */
+  destination?: { type: string };
 }
 
 /** Documents unless said otherwise. `embedded + failed ≤ documents`; equal once the job has ended by itself. */
@@ -45,7 +47,8 @@ export interface JobRecord {
   /** The API key that made it; `anonymous` where keys are off. */
   owner: string;
   status: JobStatus;
-  model: { name: string; fingerprint: string };
+  /** With the size of a dense vector and of a ColBERT row, where the job asked for them. */
+  model: { name: string; fingerprint: string; denseDims?: number; colbertDims?: number };
   options: JobOptions;
   counts: JobCounts;
   /** Tokens embedded so far, special tokens included. */
@@ -71,10 +74,12 @@ export interface ShardRecord {
   textBytes: number;
   /** Where the shard's documents lie (NDJSON). */
   inputKey: string;
-  /** The winning attempt's Arrow file; readers open this and no other. */
+  /** The winning attempt's Arrow file; readers open this and no other. Absent when it has no rows. */
   resultKey?: string;
   /** NDJSON of DocumentError, when some failed. */
   errorsKey?: string;
   counts?: { embedded: number; failed: number };
+  /** Rows of the Arrow file: one a chunk. */
+  rows?: number;
   tokens?: number;
 }

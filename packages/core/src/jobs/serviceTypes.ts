@@ -22,6 +22,8 @@ export interface JobModel {
   outputs: readonly Output[];
   /** 0 without a dense output. */
   denseDims: number;
+  /** 0 without ColBERT. */
+  colbertDims: number;
 }
 
 /** As the client gave them, types already checked: absent ones take their defaults. */

@@ -1,0 +1,32 @@
+import { randomBytes } from 'node:crypto';
+
+/** Where blobs lie. The sweep walks these two prefixes. */
+export const INPUT_PREFIX = 'input/';
+export const RESULTS_PREFIX = 'results/';
+
+export const inputPrefix = (jobId: string) => `${INPUT_PREFIX}${jobId}/`;
+export const resultsPrefix = (jobId: string) => `${RESULTS_PREFIX}${jobId}/`;
+
+export const inputKey = (jobId: string, ordinal: number) => `${inputPrefix(jobId)}${ordinal}.ndjson`;
+
+/** Every attempt has its own: two holders of one shard never write the same blob. */
+export function attemptKeys(jobId: string, ordinal: number): { resultKey: string; errorsKey: string } {
+  const attempt = randomBytes(8).toString('hex');
+  const base = `${resultsPrefix(jobId)}${ordinal}.${attempt}`;
+  return { resultKey: `${base}.arrow`, errorsKey: `${base}.errors.ndjson` };
+}
+
+/** The job that a key under one of the two prefixes belongs to. */
+export function jobIdOfKey(key: string): string {
+  return key.split('/')[1] ?? '';
+}
+
+const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
+
+/** `job_` and a ULID in lower case: sorts by time, fits into keys, queue ids and URLs. */
+export function newJobId(nowMs: number): string {
+  let time = '';
+  for (let rest = nowMs, i = 0; i < 10; i++, rest = Math.floor(rest / 32)) time = ALPHABET[rest % 32] + time;
+  const random = Array.from(randomBytes(16), (byte) => ALPHABET[byte % 32]).join('');
+  return `job_${time}${random}`;
+}

@@ -1,0 +1,159 @@
+import { TrivecError } from '../errors.ts';
+import type { DocumentError, JobRecord, JobStatus, ShardRecord } from './records.ts';
+
+/**
+ * What may happen to a job, as pure decisions. The caller reads the records, asks here, and writes the answer
+ * by compare-and-set on the job's version: whoever comes second reads again and asks again. So each
+ * shard is counted once, the job closes once, and cancel and close can't both win.
+ *
+ *   queued ─start→ running ─last shard→ completed | failed (nothing succeeded)
+ *   queued, running ─pause→ paused ─resume→ queued, running
+ *   queued, running, paused ─cancel→ cancelled
+ *   shard: pending ─stored→ stored ─written→ written (only with a destination)
+ */
+export type JobEvent = { type: 'start' } | { type: 'pause' } | { type: 'resume' } | { type: 'cancel' };
+
+/** An attempt has stored its results. `counts` add up to the shard's documents. */
+export interface ShardStored {
+  type: 'shardStored';
+  /** Absent when no document succeeded. */
+  resultKey?: string;
+  errorsKey?: string;
+  counts: { embedded: number; failed: number };
+  rows: number;
+  tokens: number;
+  /** Documents that were cut to the model's length. */
+  truncated: number;
+  /** The first few. */
+  errors: readonly DocumentError[];
+}
+
+/** The destination has taken the shard's vectors, of this many documents. */
+export interface ShardWritten {
+  type: 'shardWritten';
+  documents: number;
+}
+
+export type ShardEvent = ShardStored | ShardWritten;
+
+export type Refusal =
+  | 'already_running'
+  | 'already_paused'
+  | 'not_paused'
+  | 'paused'
+  | 'already_stored'
+  | 'already_written'
+  | 'not_stored'
+  | 'cancelled'
+  | 'ended';
+
+export type Transition =
+  | { ok: true; job: JobRecord; shards: readonly ShardRecord[] }
+  | { ok: false; reason: Refusal };
+
+/** How many of its failed documents a job record shows. */
+export const SHOWN_ERRORS = 10;
+
+const ENDED: readonly JobStatus[] = ['completed', 'failed', 'cancelled'];
+
+export function isEnded(job: Pick<JobRecord, 'status'>): boolean {
+  return ENDED.includes(job.status);
+}
+
+export function applyToJob(job: JobRecord, event: JobEvent, nowMs: number): Transition {
+  if (isEnded(job)) return refuseEnded(job);
+  switch (event.type) {
+    case 'start':
+      if (job.status === 'paused') return refuse('paused');
+      if (job.status === 'running') return refuse('already_running');
+      return changed({ ...job, status: 'running', startedAtMs: job.startedAtMs ?? nowMs });
+    case 'pause':
+      return job.status === 'paused' ? refuse('already_paused') : changed({ ...job, status: 'paused' });
+    case 'resume':
+      if (job.status !== 'paused') return refuse('not_paused');
+      return changed({ ...job, status: job.startedAtMs === undefined ? 'queued' : 'running' });
+    case 'cancel':
+      return changed({ ...job, status: 'cancelled', finishedAtMs: nowMs });
+  }
+}
+
+/** A paused job takes what was already running when it was paused. */
+export function applyToShard(
+  job: JobRecord,
+  shard: ShardRecord,
+  event: ShardEvent,
+  nowMs: number,
+): Transition {
+  if (isEnded(job)) return refuseEnded(job);
+  return event.type === 'shardStored'
+    ? storeShard(job, shard, event, nowMs)
+    : writeShard(job, shard, event, nowMs);
+}
+
+function storeShard(job: JobRecord, shard: ShardRecord, event: ShardStored, nowMs: number): Transition {
+  if (shard.state !== 'pending') return refuse('already_stored');
+  const { embedded, failed } = event.counts;
+  if (embedded + failed !== shard.documents)
+    throw new TrivecError(
+      'internal',
+      `Shard ${shard.ordinal} has ${shard.documents} documents, but ${embedded} + ${failed} were counted.`,
+    );
+  const hasNothingToWrite = awaitsWriting(job) && embedded === 0;
+  const stored: ShardRecord = {
+    ...shard,
+    state: hasNothingToWrite ? 'written' : 'stored',
+    counts: { embedded, failed },
+    rows: event.rows,
+    tokens: event.tokens,
+    ...(event.resultKey !== undefined && { resultKey: event.resultKey }),
+    ...(event.errorsKey !== undefined && { errorsKey: event.errorsKey }),
+  };
+  const next: JobRecord = {
+    ...job,
+    counts: { ...job.counts, embedded: job.counts.embedded + embedded, failed: job.counts.failed + failed },
+    tokens: job.tokens + event.tokens,
+    truncated: job.truncated + event.truncated,
+    textBytes: { ...job.textBytes, done: job.textBytes.done + shard.textBytes },
+    shards: {
+      ...job.shards,
+      stored: job.shards.stored + 1,
+      written: job.shards.written + (hasNothingToWrite ? 1 : 0),
+    },
+    errors: [...job.errors, ...event.errors].slice(0, SHOWN_ERRORS),
+    startedAtMs: job.startedAtMs ?? nowMs,
+  };
+  return changed(closeIfDone(next, nowMs), [stored]);
+}
+
+function writeShard(job: JobRecord, shard: ShardRecord, event: ShardWritten, nowMs: number): Transition {
+  if (shard.state === 'pending') return refuse('not_stored');
+  if (shard.state === 'written') return refuse('already_written');
+  const next: JobRecord = {
+    ...job,
+    counts: { ...job.counts, written: job.counts.written + event.documents },
+    shards: { ...job.shards, written: job.shards.written + 1 },
+  };
+  return changed(closeIfDone(next, nowMs), [{ ...shard, state: 'written' }]);
+}
+
+function awaitsWriting(job: JobRecord): boolean {
+  return job.options.destination !== undefined;
+}
+
+function closeIfDone(job: JobRecord, nowMs: number): JobRecord {
+  const done = awaitsWriting(job) ? job.shards.written : job.shards.stored;
+  if (done < job.shards.total) return job;
+  return { ...job, status: job.counts.embedded === 0 ? 'failed' : 'completed', finishedAtMs: nowMs };
+}
+
+function changed(job: JobRecord, shards: readonly ShardRecord[] = []): Transition {
+  return { ok: true, job, shards };
+}
+
+function refuse(reason: Refusal): Transition {
+  return { ok: false, reason };
+}
+
+function refuseEnded(job: JobRecord): Transition {
+  return refuse(job.status === 'cancelled' ? 'cancelled' : 'ended');
+}

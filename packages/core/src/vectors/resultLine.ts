@@ -1,0 +1,38 @@
+import type { JsonBytes } from './jsonBytes.ts';
+import type { ResultColumns } from './resultColumns.ts';
+
+/**
+ * One NDJSON line: `{id, chunk, tokens, dense: [..], sparse: {indices, values}, colbert: [[..], ..]}`, only
+ * the outputs that are there. Numbers are those of the Arrow file: every float32 reads back exactly.
+ */
+export function writeResultLine(out: JsonBytes, columns: ResultColumns, index: number): void {
+  const { dense, sparse, colbert } = columns;
+  out.raw('{"id":');
+  out.json(columns.ids[index]);
+  out.raw(',"chunk":');
+  out.uint(columns.chunks[index]!);
+  out.raw(',"tokens":');
+  out.uint(columns.tokens[index]!);
+  if (dense) {
+    out.raw(',"dense":');
+    out.floats(dense.values, index * dense.dims, (index + 1) * dense.dims);
+  }
+  if (sparse) {
+    const [from, to] = [sparse.offsets[index]!, sparse.offsets[index + 1]!];
+    out.raw(',"sparse":{"indices":');
+    out.uints(sparse.indices.subarray(from, to));
+    out.raw(',"values":');
+    out.floats(sparse.values, from, to);
+    out.raw('}');
+  }
+  if (colbert) {
+    const { dims, offsets, values } = colbert;
+    out.raw(',"colbert":[');
+    for (let row = offsets[index]!; row < offsets[index + 1]!; row++) {
+      if (row > offsets[index]!) out.raw(',');
+      out.floats(values, row * dims, (row + 1) * dims);
+    }
+    out.raw(']');
+  }
+  out.raw('}\n');
+}
