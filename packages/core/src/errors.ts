@@ -24,6 +24,7 @@ export const ERRORS = {
   unauthorized: { status: 401, retryable: false },
   forbidden: { status: 403, retryable: false },
   not_found: { status: 404, retryable: false },
+  method_not_allowed: { status: 405, retryable: false },
   job_not_found: { status: 404, retryable: false },
   job_conflict: { status: 409, retryable: false },
   idempotency_conflict: { status: 409, retryable: false },
