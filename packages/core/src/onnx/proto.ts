@@ -17,6 +17,8 @@ import {
   type TensorProto,
   TensorProto_DataType,
   TensorProtoSchema,
+  type TensorShapeProto_Dimension,
+  TensorShapeProto_DimensionSchema,
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from './proto/onnx_pb.js';
@@ -150,16 +152,20 @@ export function makeValueInfo(
         value: {
           elemType,
           shape: {
-            dim: shape.map((size) => ({
-              value:
-                typeof size === 'number'
-                  ? { case: 'dimValue', value: BigInt(size) }
-                  : { case: 'dimParam', value: size },
-            })),
+            dim: shape.map(makeDimension),
           },
         },
       },
     },
+  });
+}
+
+function makeDimension(size: number | string): TensorShapeProto_Dimension {
+  return create(TensorShapeProto_DimensionSchema, {
+    value:
+      typeof size === 'number'
+        ? { case: 'dimValue', value: BigInt(size) }
+        : { case: 'dimParam', value: size },
   });
 }
 
