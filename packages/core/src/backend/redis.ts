@@ -1,0 +1,36 @@
+import type { Config } from '../config.ts';
+import { RedisLedger } from '../ledger/redis.ts';
+import { redisDriver } from '../queue/bullmqDriver.ts';
+import { RedisRegistry } from '../registry/redis.ts';
+import { RedisLane } from '../replies/redis.ts';
+import { Resources } from '../shutdown.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Backend } from './backend.ts';
+import { closeRedis, connectRedis, redisError } from './redisClient.ts';
+import { shardQueues } from './shardQueues.ts';
+
+/** The backend that many processes share. Throws `backend_unavailable` where Redis does not answer. */
+export async function openRedisBackend(config: Config, logger: Logger): Promise<Backend> {
+  const { keyPrefix, lockDurationMs } = config;
+  const redis = await connectRedis(config.backendUrl, logger);
+  const resources = new Resources();
+  resources.add({ close: () => closeRedis(redis) });
+  const registry = resources.add(new RedisRegistry(redis, keyPrefix, logger));
+  const interactive = resources.add(new RedisLane({ redis, keyPrefix, lockDurationMs, logger }));
+  const queues = resources.add(shardQueues(redisDriver(redis, keyPrefix, logger), lockDurationMs, logger));
+  return {
+    kind: 'redis',
+    ledger: new RedisLedger(redis, keyPrefix),
+    registry,
+    interactive,
+    shardQueue: queues.of,
+    ping: async () => {
+      try {
+        await redis.ping();
+      } catch (error) {
+        throw redisError(error);
+      }
+    },
+    close: () => resources.close(),
+  };
+}

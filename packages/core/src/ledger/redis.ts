@@ -1,0 +1,264 @@
+import { randomUUID } from 'node:crypto';
+import type { ChainableCommander, Redis } from 'ioredis';
+import { redisError } from '../backend/redisClient.ts';
+import { type RedisScript, runScript } from '../backend/redisScript.ts';
+import type { JobRecord, ShardRecord } from '../jobs/records.ts';
+import { decodeCursor, encodeCursor, isOpen, positionOf, sortKey } from './jobCursor.ts';
+import type { LedgerStore } from './ledgerStore.ts';
+
+const CHUNK = 1_000;
+/** Shards of an upload that died are forgotten after this; the commit makes them permanent. */
+const UNCOMMITTED_TTL_SECONDS = 24 * 3600;
+/** An index entry without its job is of a commit under way, or a leftover; after this it is a leftover. */
+const LEFTOVER_AFTER_MS = 3600_000;
+/** The same for a job that ended but is still in the open index: it may be about to be opened again. */
+const ENDED_AFTER_MS = 60_000;
+
+/** A record's hash: `v` version, `j` the JSON, `o` 1 while open, `n` the nonce of the write that made it. */
+const COMMIT: RedisScript = {
+  name: 'trivecCommitJob',
+  keys: 2,
+  lua: `
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('HSET', KEYS[1], 'v', ARGV[1], 'j', ARGV[2], 'o', ARGV[3])
+end
+redis.call('PERSIST', KEYS[2])
+return 1`,
+};
+
+/** The nonce makes it answer the same when the connection broke and the command was sent twice. */
+const COMPARE_AND_SWAP: RedisScript = {
+  name: 'trivecCompareAndSwap',
+  keys: 2,
+  lua: `
+local stored = redis.call('HMGET', KEYS[1], 'v', 'n')
+if stored[2] == ARGV[5] then return 1 end
+if stored[1] ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'v', ARGV[2], 'j', ARGV[3], 'o', ARGV[4], 'n', ARGV[5])
+for i = 6, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+return 1`,
+};
+
+/** Removes a leftover from the open index, unless a writer has touched it since it was read. */
+const FORGET_OPEN: RedisScript = {
+  name: 'trivecForgetOpen',
+  keys: 1,
+  lua: `
+if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('ZREM', KEYS[1], ARGV[1]) end
+return 1`,
+};
+
+/**
+ * The ledger in Redis. The keys of a job share one slot of a cluster and change in one script; the indexes
+ * lie in another slot, so they are written before what they point to and removed after it, and readers skip
+ * entries that point to nothing.
+ */
+export class RedisLedger implements LedgerStore {
+  readonly #redis: Redis;
+  readonly #prefix: string;
+
+  constructor(redis: Redis, keyPrefix: string) {
+    this.#redis = redis;
+    this.#prefix = keyPrefix;
+  }
+
+  putShards(jobId: string, shards: readonly ShardRecord[]): Promise<void> {
+    return guard(async () => {
+      const key = this.#shardsKey(jobId);
+      for (let start = 0; start < shards.length; start += CHUNK) {
+        const fields = shards.slice(start, start + CHUNK).flatMap(shardField);
+        await all(
+          this.#redis
+            .pipeline()
+            .hset(key, ...fields)
+            .expire(key, UNCOMMITTED_TTL_SECONDS),
+        );
+      }
+    });
+  }
+
+  commitJob(job: JobRecord): Promise<void> {
+    return guard(async () => {
+      const member = sortKey(job);
+      const index = this.#redis.pipeline();
+      index.zadd(this.#listKey(), 0, member);
+      index.zadd(this.#listKey(job.owner), 0, member);
+      if (isOpen(job)) index.zadd(this.#openKey, Date.now(), job.id);
+      await all(index);
+      await runScript(
+        this.#redis,
+        COMMIT,
+        this.#recordKey(job.id),
+        this.#shardsKey(job.id),
+        job.version,
+        JSON.stringify(job),
+        openFlag(job),
+      );
+    });
+  }
+
+  readJob(jobId: string): Promise<JobRecord | undefined> {
+    return guard(async () => {
+      const json = await this.#redis.hget(this.#recordKey(jobId), 'j');
+      return json === null ? undefined : (JSON.parse(json) as JobRecord);
+    });
+  }
+
+  readShards(jobId: string, fromOrdinal: number, limit: number): Promise<ShardRecord[]> {
+    return guard(async () => {
+      const shards: ShardRecord[] = [];
+      while (shards.length < limit) {
+        const first = fromOrdinal + shards.length;
+        const count = Math.min(CHUNK, limit - shards.length);
+        const ordinals = Array.from({ length: count }, (_, index) => String(first + index));
+        const found = await this.#redis.hmget(this.#shardsKey(jobId), ...ordinals);
+        for (const json of found) if (json !== null) shards.push(JSON.parse(json) as ShardRecord);
+        // ordinals have no gaps
+        if (found.includes(null)) break;
+      }
+      return shards;
+    });
+  }
+
+  compareAndSwap(job: JobRecord, shards: readonly ShardRecord[] = []): Promise<boolean> {
+    return guard(async () => {
+      const next: JobRecord = { ...job, version: job.version + 1 };
+      // each time, not only when it opens: the index then heals by itself
+      if (isOpen(job)) await this.#redis.zadd(this.#openKey, Date.now(), job.id);
+      const swapped = await runScript<number>(
+        this.#redis,
+        COMPARE_AND_SWAP,
+        this.#recordKey(job.id),
+        this.#shardsKey(job.id),
+        job.version,
+        next.version,
+        JSON.stringify(next),
+        openFlag(job),
+        randomUUID(),
+        ...shards.flatMap(shardField),
+      );
+      if (swapped === 1 && !isOpen(job)) await this.#redis.zrem(this.#openKey, job.id);
+      return swapped === 1;
+    });
+  }
+
+  listJobs(query: { owner?: string; limit: number; cursor?: string }) {
+    return guard(async () => {
+      const key = this.#listKey(query.owner);
+      const jobs: JobRecord[] = [];
+      let after = query.cursor === undefined ? undefined : sortKey(decodeCursor(query.cursor));
+      for (;;) {
+        // one more than asked for tells whether there is another page
+        const wanted = query.limit + 1 - jobs.length;
+        const members = await this.#redis.zrevrangebylex(
+          key,
+          after === undefined ? '+' : `(${after}`,
+          '-',
+          'LIMIT',
+          0,
+          wanted,
+        );
+        jobs.push(...(await this.#readListed(key, members)));
+        if (jobs.length > query.limit) break;
+        if (members.length < wanted) return { jobs };
+        after = members.at(-1)!;
+      }
+      const page = jobs.slice(0, query.limit);
+      const last = page.at(-1);
+      return last ? { jobs: page, cursor: encodeCursor(last) } : { jobs: page };
+    });
+  }
+
+  listOpenJobs(): Promise<string[]> {
+    return guard(async () => {
+      const entries = await this.#redis.zrange(this.#openKey, '0', '-1', 'WITHSCORES');
+      const touched = new Map<string, string>();
+      for (let index = 0; index < entries.length; index += 2) {
+        touched.set(entries[index]!, entries[index + 1]!);
+      }
+      const ids = [...touched.keys()];
+      const flags = this.#redis.pipeline();
+      for (const id of ids) flags.hget(this.#recordKey(id), 'o');
+      const open: string[] = [];
+      for (const [index, flag] of (await all(flags)).entries()) {
+        const id = ids[index]!;
+        if (flag === '1') open.push(id);
+        else await this.#forgetOpen(id, touched.get(id)!, flag === null ? LEFTOVER_AFTER_MS : ENDED_AFTER_MS);
+      }
+      return open;
+    });
+  }
+
+  deleteJob(jobId: string): Promise<void> {
+    return guard(async () => {
+      const job = await this.readJob(jobId);
+      await this.#redis.del(this.#recordKey(jobId), this.#shardsKey(jobId));
+      const index = this.#redis.pipeline().zrem(this.#openKey, jobId);
+      if (job) {
+        index.zrem(this.#listKey(), sortKey(job));
+        index.zrem(this.#listKey(job.owner), sortKey(job));
+      }
+      await all(index);
+    });
+  }
+
+  async #readListed(key: string, members: readonly string[]): Promise<JobRecord[]> {
+    const positions = members.map((member) => positionOf(member)!);
+    const reads = this.#redis.pipeline();
+    for (const { id } of positions) reads.hget(this.#recordKey(id), 'j');
+    const jobs: JobRecord[] = [];
+    for (const [index, json] of (await all(reads)).entries()) {
+      if (typeof json === 'string') jobs.push(JSON.parse(json) as JobRecord);
+      else if (positions[index]!.createdAtMs < Date.now() - LEFTOVER_AFTER_MS) {
+        await this.#redis.zrem(key, members[index]!);
+      }
+    }
+    return jobs;
+  }
+
+  async #forgetOpen(jobId: string, touchedAt: string, afterMs: number): Promise<void> {
+    if (Number(touchedAt) > Date.now() - afterMs) return;
+    await runScript(this.#redis, FORGET_OPEN, this.#openKey, jobId, touchedAt);
+  }
+
+  #recordKey(jobId: string): string {
+    return `${this.#prefix}:{job.${jobId}}:record`;
+  }
+
+  #shardsKey(jobId: string): string {
+    return `${this.#prefix}:{job.${jobId}}:shards`;
+  }
+
+  #listKey(owner?: string): string {
+    return owner === undefined ? `${this.#prefix}:{jobs}:all` : `${this.#prefix}:{jobs}:owner:${owner}`;
+  }
+
+  get #openKey(): string {
+    return `${this.#prefix}:{jobs}:open`;
+  }
+}
+
+function shardField(shard: ShardRecord): [ordinal: string, json: string] {
+  return [String(shard.ordinal), JSON.stringify(shard)];
+}
+
+function openFlag(job: JobRecord): string {
+  return isOpen(job) ? '1' : '0';
+}
+
+/** The replies of a pipeline, or the first error in it. */
+async function all(pipeline: ChainableCommander): Promise<unknown[]> {
+  const replies = (await pipeline.exec()) ?? [];
+  return replies.map(([error, reply]) => {
+    if (error) throw error;
+    return reply;
+  });
+}
+
+async function guard<R>(action: () => Promise<R>): Promise<R> {
+  try {
+    return await action();
+  } catch (error) {
+    throw redisError(error);
+  }
+}

@@ -1,0 +1,258 @@
+import {
+  type Job,
+  type JobsOptions,
+  type Processor,
+  type Queue,
+  UnrecoverableError,
+  WaitingError,
+} from 'bullmq';
+import { TrivecError } from '../errors.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { BullmqDriver } from './bullmqDriver.ts';
+import { retryDelayMs } from './retryDelay.ts';
+import type { Consumer, QueueHandler, QueueItem, WorkQueue } from './workQueue.ts';
+
+/** Items of one round trip; larger ones hold up the server for everybody. */
+const CHUNK = 1_000;
+/** BullMQ's highest. Items without one (0) would always go first, so every item has one. */
+const MAX_PRIORITY = 2 ** 21 - 1;
+const MAX_INT32 = 2 ** 31 - 1;
+/** How long a close waits for a server that does not answer, once all handlers have returned. */
+const CLOSE_TIMEOUT_MS = 5_000;
+
+const JOB_OPTIONS = {
+  attempts: MAX_INT32,
+  backoff: { type: 'trivec' },
+  // a finished item leaves at once, so that its deterministic id can be added again
+  removeOnComplete: true,
+  removeOnFail: true,
+  stackTraceLimit: 0,
+} satisfies JobsOptions;
+
+export interface BullmqQueueOptions {
+  /** Our name; the driver makes BullMQ's from it. */
+  name: string;
+  driver: BullmqDriver;
+  /** A worker that is silent for this long has lost its items. */
+  lockDurationMs: number;
+  logger: Logger;
+}
+
+/** The one implementation of WorkQueue. Driver: Redis, or the embedded Postgres. */
+export class BullmqWorkQueue<T> implements WorkQueue<T> {
+  readonly #options: BullmqQueueOptions;
+  readonly #name: string;
+  readonly #queue: Queue<T>;
+  readonly #consumers = new Set<BullmqConsumer<T>>();
+  #closing: Promise<void> | undefined;
+
+  constructor(options: BullmqQueueOptions) {
+    this.#options = options;
+    this.#name = options.driver.queueName(options.name);
+    this.#queue = options.driver.openQueue<T>(this.#name);
+    // failures reach the callers; without a listener Node would also throw them
+    this.#queue.on('error', () => undefined);
+  }
+
+  add(items: readonly QueueItem<T>[]): Promise<void> {
+    return this.#guard(async () => {
+      if (items.length === 0) return;
+      const base = await this.#lowestWaitingPriority();
+      for (const chunk of chunks(items)) {
+        const jobs = chunk.map(({ id, data, fairOffset }) => ({
+          name: 'item',
+          data,
+          opts: { ...JOB_OPTIONS, jobId: id, priority: priorityOf(base, fairOffset) },
+        }));
+        await this.#queue.addBulk(jobs as unknown as Parameters<Queue<T>['addBulk']>[0]);
+      }
+    });
+  }
+
+  consume(handler: QueueHandler<T>, { concurrency }: { concurrency: number }): Promise<Consumer> {
+    return this.#guard(async () => {
+      const consumer = new BullmqConsumer<T>(this.#name, handler, concurrency, this.#options, () =>
+        this.#consumers.delete(consumer),
+      );
+      this.#consumers.add(consumer);
+      await consumer.ready();
+      return consumer;
+    });
+  }
+
+  remove(ids: readonly string[]): Promise<void> {
+    return this.#guard(async () => {
+      for (const chunk of chunks(ids)) await this.#options.driver.removeUnlocked(this.#queue, chunk);
+      for (const consumer of this.#consumers) consumer.cancel(ids);
+    });
+  }
+
+  present(ids: readonly string[]): Promise<Set<string>> {
+    return this.#guard(async () => {
+      const found = new Set<string>();
+      for (const chunk of chunks(ids)) {
+        for (const id of await this.#options.driver.present(this.#queue, chunk)) found.add(id);
+      }
+      return found;
+    });
+  }
+
+  counts(): Promise<{ waiting: number; active: number; delayed: number }> {
+    return this.#guard(async () => {
+      const counts = await this.#queue.getJobCounts('waiting', 'prioritized', 'active', 'delayed');
+      const { waiting = 0, prioritized = 0, active = 0, delayed = 0 } = counts;
+      return { waiting: waiting + prioritized, active, delayed };
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      await Promise.all([...this.#consumers].map((consumer) => consumer.close()));
+      await this.#queue.close();
+    })();
+    return this.#closing;
+  }
+
+  /** 0 where nothing waits: an idle queue's virtual time starts again. */
+  async #lowestWaitingPriority(): Promise<number> {
+    const [first] = await this.#queue.getPrioritized(0, 0);
+    return first?.opts.priority ?? 0;
+  }
+
+  async #guard<R>(action: () => Promise<R>): Promise<R> {
+    if (this.#closing) throw new TrivecError('shutting_down', 'The queue is closed.');
+    try {
+      return await action();
+    } catch (error) {
+      throw this.#options.driver.toTrivecError(error);
+    }
+  }
+}
+
+class BullmqConsumer<T> implements Consumer {
+  readonly #handler: QueueHandler<T>;
+  readonly #logger: Logger;
+  readonly #opened: ReturnType<typeof openWorker<T>>;
+  readonly #controllers = new Map<string, AbortController>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #onClosed: () => void;
+  #closing: Promise<void> | undefined;
+
+  constructor(
+    name: string,
+    handler: QueueHandler<T>,
+    concurrency: number,
+    options: BullmqQueueOptions,
+    onClosed: () => void,
+  ) {
+    this.#handler = handler;
+    this.#logger = options.logger;
+    this.#onClosed = onClosed;
+    this.#opened = openWorker<T>(name, (job, token) => this.#process(job, token), concurrency, options);
+  }
+
+  async ready(): Promise<void> {
+    await this.#opened.worker.waitUntilReady();
+  }
+
+  cancel(ids: readonly string[]): void {
+    for (const id of ids) {
+      this.#controllers.get(id)?.abort(new TrivecError('cancelled', 'The item was removed from its queue.'));
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { worker, release } = this.#opened;
+    const closed = worker.close();
+    const reason = new TrivecError('shutting_down', 'The worker is stopping.', { retryAfterSeconds: 1 });
+    for (const controller of this.#controllers.values()) controller.abort(reason);
+    await Promise.allSettled(this.#running);
+    if (!(await settlesWithin(closed, CLOSE_TIMEOUT_MS))) {
+      this.#logger.warn('the queue does not answer; its items come back when their locks expire');
+    }
+    await release();
+    this.#onClosed();
+  }
+
+  async #process(job: Job<T, void>, token: string | undefined): Promise<void> {
+    if (this.#closing) await giveBack(job, token);
+    const id = job.id!;
+    const controller = new AbortController();
+    this.#controllers.set(id, controller);
+    const run = this.#handler({ id, data: job.data }, controller.signal);
+    this.#running.add(run);
+    try {
+      await run;
+    } catch (error) {
+      if (controller.signal.aborted && (controller.signal.reason as TrivecError).code === 'cancelled') {
+        throw new UnrecoverableError('cancelled');
+      }
+      if (!(error instanceof TrivecError && error.retryable)) {
+        const code = error instanceof TrivecError ? error.code : 'internal';
+        this.#logger.error(
+          { item: id, code, reason: (error as Error)?.message },
+          'an item ended with an error',
+        );
+        throw new UnrecoverableError(code);
+      }
+      // BullMQ would hand it to this same worker again at once, so only while closing
+      if (error.code === 'shutting_down' && this.#closing) await giveBack(job, token);
+      this.#logger.warn({ item: id, code: error.code, reason: error.message }, 'an item will be tried again');
+      throw error;
+    } finally {
+      this.#running.delete(run);
+      this.#controllers.delete(id);
+    }
+  }
+}
+
+function openWorker<T>(
+  name: string,
+  processor: Processor<T, void>,
+  concurrency: number,
+  { driver, lockDurationMs, logger }: BullmqQueueOptions,
+) {
+  const opened = driver.openWorker<T>(name, processor, {
+    concurrency,
+    lockDuration: lockDurationMs,
+    // A dead worker's item comes back after the lock and at most two checks (one may be skipped by a
+    // check of another worker): 15 s + 2 × 1.9 s with the default lock.
+    stalledInterval: Math.max(250, Math.round(lockDurationMs / 8)),
+    // how often a shard may lose its worker is decided from the ledger, not here
+    maxStalledCount: MAX_INT32,
+    runRetryDelay: 1_000,
+    settings: { backoffStrategy: (attempt, _type, error) => retryDelayMs(attempt, error) },
+  });
+  opened.worker.on('error', (error) => logger.warn({ reason: error.message }, 'queue'));
+  return opened;
+}
+
+async function giveBack<T>(job: Job<T, void>, token: string | undefined): Promise<never> {
+  await job.moveToWait(token);
+  throw new WaitingError();
+}
+
+function priorityOf(base: number, fairOffset: number): number {
+  return Math.min(MAX_PRIORITY, Math.max(1, Math.round(base + fairOffset)));
+}
+
+function* chunks<Item>(items: readonly Item[]): Generator<Item[]> {
+  for (let start = 0; start < items.length; start += CHUNK) yield items.slice(start, start + CHUNK);
+}
+
+async function settlesWithin(promise: Promise<unknown>, limitMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), limitMs);
+  });
+  const settled = promise.then(
+    () => true,
+    () => true,
+  );
+  return await Promise.race([settled, timeout]).finally(() => clearTimeout(timer));
+}

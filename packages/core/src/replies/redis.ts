@@ -1,0 +1,278 @@
+import { randomUUID } from 'node:crypto';
+import type { Queue } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { closeRedis, duplicateRedis, redisError } from '../backend/redisClient.ts';
+import { type BullmqDriver, redisDriver } from '../queue/bullmqDriver.ts';
+import type { Consumer } from '../queue/workQueue.ts';
+import { Presence } from '../registry/presence.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { InteractiveLane, RequestOptions, TaskContext } from './interactiveLane.ts';
+import { laneErrors, timerMs } from './laneErrors.ts';
+import { RedisServer, type RequestJob } from './redisServer.ts';
+import { errorFromWire, packTask, type ReplyMessage, unpackMessage } from './wire.ts';
+
+/** How long the list of a fingerprint's servers is believed, where it is not empty. */
+const SERVERS_CACHE_MS = 500;
+/** How often those who wait are checked against the servers alive. */
+const WATCH_INTERVAL_MS = 1_000;
+
+interface Pending {
+  lane: Lane;
+  /** Set once a server has taken it. */
+  server: string | undefined;
+  resolve(reply: unknown): void;
+  reject(error: unknown): void;
+}
+
+interface Lane {
+  queue: Queue<RequestJob>;
+  queueName: string;
+  taskKey: (id: string) => string;
+  replyKey: (id: string) => string;
+  presence: Presence;
+  servers: { readAtMs: number; open: number };
+}
+
+export interface RedisLaneOptions {
+  redis: Redis;
+  keyPrefix: string;
+  lockDurationMs: number;
+  logger: Logger;
+}
+
+/**
+ * The lane of many processes: requests through a BullMQ queue a fingerprint, answers as binary messages on
+ * one channel a process. Servers say that they are there by heartbeat.
+ */
+export class RedisLane implements InteractiveLane {
+  readonly #options: RedisLaneOptions;
+  readonly #driver: BullmqDriver;
+  readonly #replyChannel: string;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #pending = new Map<string, Pending>();
+  readonly #servers = new Set<RedisServer>();
+  #subscriber: Promise<Redis> | undefined;
+  #watch: NodeJS.Timeout | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: RedisLaneOptions) {
+    this.#options = options;
+    this.#driver = redisDriver(options.redis, options.keyPrefix, options.logger);
+    this.#replyChannel = `${options.keyPrefix}:replies:${randomUUID()}`;
+  }
+
+  async request<Task, Reply>(fingerprint: string, task: Task, options: RequestOptions): Promise<Reply> {
+    if (this.#closing) throw laneErrors.closing();
+    if (options.signal?.aborted) throw laneErrors.cancelled();
+    try {
+      const lane = this.#lane(fingerprint);
+      await this.#subscribe();
+      if ((await this.#openServers(lane)) === 0) throw laneErrors.noWorker();
+      return (await this.#send(lane, packTask(task), options)) as Reply;
+    } catch (error) {
+      throw redisError(error);
+    }
+  }
+
+  async serve<Task, Reply>(
+    fingerprint: string,
+    handler: (task: Task, context: TaskContext) => Promise<Reply>,
+    { concurrency }: { concurrency: number },
+  ): Promise<Consumer> {
+    if (this.#closing) throw laneErrors.closing();
+    try {
+      const subscriber = await this.#subscribe();
+      const server = new RedisServer({
+        ...this.#lane(fingerprint),
+        redis: this.#options.redis,
+        driver: this.#driver,
+        lockDurationMs: this.#options.lockDurationMs,
+        logger: this.#options.logger,
+        concurrency,
+        handler: handler as (task: unknown, context: TaskContext) => Promise<unknown>,
+      });
+      const channel = this.#cancelChannel(server.id);
+      await subscriber.subscribe(channel);
+      this.#servers.add(server);
+      await server.start();
+      return {
+        close: async () => {
+          await server.close();
+          this.#servers.delete(server);
+          if (subscriber.status === 'ready') await subscriber.unsubscribe(channel).catch(() => undefined);
+        },
+      };
+    } catch (error) {
+      throw redisError(error);
+    }
+  }
+
+  async depth(fingerprint: string): Promise<number> {
+    try {
+      const counts = await this.#lane(fingerprint).queue.getJobCounts('waiting', 'active');
+      return (counts.waiting ?? 0) + (counts.active ?? 0);
+    } catch (error) {
+      throw redisError(error);
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      for (const { reject } of this.#pending.values()) reject(laneErrors.closing());
+      await Promise.all([...this.#servers].map((server) => server.close()));
+      await Promise.all([...this.#lanes.values()].map(({ queue }) => queue.close()));
+      const subscriber = await this.#subscriber?.catch(() => undefined);
+      if (subscriber) await closeRedis(subscriber);
+    })();
+    return this.#closing;
+  }
+
+  async #send(lane: Lane, task: Buffer, { deadlineAtMs, signal }: RequestOptions): Promise<unknown> {
+    const { redis } = this.#options;
+    const allowedMs = Math.floor(deadlineAtMs - Date.now());
+    if (allowedMs <= 0) throw laneErrors.deadline();
+    const id = randomUUID();
+    return await new Promise((resolve, reject) => {
+      const settle = (action: () => void) => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+        this.#pending.delete(id);
+        if (this.#pending.size === 0) this.#stopWatching();
+        action();
+      };
+      const pending: Pending = {
+        lane,
+        server: undefined,
+        resolve: (reply) => settle(() => resolve(reply)),
+        reject: (error) => settle(() => reject(error)),
+      };
+      const giveUp = (error: Error) => {
+        pending.reject(error);
+        this.#withdraw(id, pending);
+      };
+      const onAbort = () => giveUp(laneErrors.cancelled());
+      const timer = setTimeout(() => giveUp(laneErrors.deadline()), timerMs(deadlineAtMs));
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#pending.set(id, pending);
+      this.#startWatching();
+      const data: RequestJob = { replyChannel: this.#replyChannel, allowedMs };
+      const job = { jobId: id, attempts: 1, removeOnComplete: true, removeOnFail: true, stackTraceLimit: 0 };
+      // one after the other on one connection: the task is there before the job can be taken
+      const stored = redis.set(lane.taskKey(id), task, 'PX', allowedMs);
+      const added = lane.queue.add('request', data, job);
+      Promise.all([stored, added]).catch((error) => giveUp(redisError(error)));
+    });
+  }
+
+  /** Best effort: what can't be withdrawn expires. */
+  #withdraw(id: string, { lane, server }: Pending): void {
+    const ignore = () => undefined;
+    this.#options.redis.del(lane.taskKey(id)).catch(ignore);
+    if (server) this.#options.redis.publish(this.#cancelChannel(server), id).catch(ignore);
+    else lane.queue.remove(id).catch(ignore);
+  }
+
+  #subscribe(): Promise<Redis> {
+    this.#subscriber ??= this.#openSubscriber().catch((error) => {
+      this.#subscriber = undefined;
+      throw error;
+    });
+    return this.#subscriber;
+  }
+
+  async #openSubscriber(): Promise<Redis> {
+    const subscriber = duplicateRedis(this.#options.redis, this.#options.logger, 'replies', {
+      patient: false,
+    });
+    subscriber.on('messageBuffer', (channel: Buffer, bytes: Buffer) => {
+      const name = channel.toString();
+      if (name === this.#replyChannel) this.#receive(unpackMessage(bytes));
+      else for (const server of this.#servers) if (name.endsWith(server.id)) server.cancel(bytes.toString());
+    });
+    // what is published while the connection is down is lost
+    subscriber.on('close', () => {
+      for (const { reject } of this.#pending.values()) reject(laneErrors.workerGone());
+    });
+    await subscriber.subscribe(this.#replyChannel);
+    return subscriber;
+  }
+
+  #receive(message: ReplyMessage): void {
+    const pending = this.#pending.get(message.id);
+    if (message.kind === 'taken') {
+      if (pending) pending.server = message.server;
+      // given up while it was being taken
+      else
+        this.#options.redis.publish(this.#cancelChannel(message.server), message.id).catch(() => undefined);
+    } else if (message.kind === 'stored') {
+      this.#options.redis.getdelBuffer(message.key).then(
+        (bytes) => (bytes ? this.#receive(unpackMessage(bytes)) : pending?.reject(laneErrors.workerGone())),
+        (error) => pending?.reject(redisError(error)),
+      );
+    } else if (message.kind === 'error') {
+      pending?.reject(errorFromWire(message.error));
+    } else {
+      pending?.resolve(message.value);
+    }
+  }
+
+  async #openServers(lane: Lane): Promise<number> {
+    const { servers } = lane;
+    if (servers.open === 0 || servers.readAtMs < Date.now() - SERVERS_CACHE_MS) {
+      const members = await lane.presence.list();
+      servers.open = [...members.values()].filter((state) => state === 'open').length;
+      servers.readAtMs = Date.now();
+    }
+    return servers.open;
+  }
+
+  #startWatching(): void {
+    this.#watch ??= setInterval(() => void this.#checkServers(), WATCH_INTERVAL_MS);
+  }
+
+  #stopWatching(): void {
+    clearInterval(this.#watch);
+    this.#watch = undefined;
+  }
+
+  /** Ends what waits for a server that has vanished. While Redis is away nothing can be said. */
+  async #checkServers(): Promise<void> {
+    const lanes = new Set([...this.#pending.values()].map(({ lane }) => lane));
+    for (const lane of lanes) {
+      const alive = await lane.presence.list().catch(() => undefined);
+      if (!alive) continue;
+      for (const [id, pending] of this.#pending) {
+        if (pending.lane !== lane) continue;
+        if (pending.server === undefined ? alive.size > 0 : alive.has(pending.server)) continue;
+        pending.reject(pending.server === undefined ? laneErrors.noWorker() : laneErrors.workerGone());
+        this.#withdraw(id, pending);
+      }
+    }
+  }
+
+  #lane(fingerprint: string): Lane {
+    let lane = this.#lanes.get(fingerprint);
+    if (!lane) {
+      const { redis, keyPrefix, logger } = this.#options;
+      const name = `interactive.${encodeURIComponent(fingerprint)}`;
+      const queueName = this.#driver.queueName(name);
+      const queue = this.#driver.openQueue<RequestJob>(queueName);
+      // failures reach the callers
+      queue.on('error', () => undefined);
+      lane = {
+        queue,
+        queueName,
+        taskKey: (id) => `${keyPrefix}:${queueName}:task:${id}`,
+        replyKey: (id) => `${keyPrefix}:${queueName}:reply:${id}`,
+        presence: new Presence(redis, keyPrefix, `${name}.servers`, logger),
+        servers: { readAtMs: 0, open: 0 },
+      };
+      this.#lanes.set(fingerprint, lane);
+    }
+    return lane;
+  }
+
+  #cancelChannel(serverId: string): string {
+    return `${this.#options.keyPrefix}:cancel:${serverId}`;
+  }
+}

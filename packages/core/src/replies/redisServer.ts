@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto';
+import type { Job, Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { type RedisScript, runBinaryScript } from '../backend/redisScript.ts';
+import type { BullmqDriver } from '../queue/bullmqDriver.ts';
+import type { Consumer } from '../queue/workQueue.ts';
+import type { Beating, Presence } from '../registry/presence.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { TaskContext } from './interactiveLane.ts';
+import { laneErrors, timerMs } from './laneErrors.ts';
+import { errorToWire, packMessage, type ReplyMessage, unpackTask } from './wire.ts';
+
+/** Above this a published message endangers its subscriber's connection (Redis drops slow ones). */
+const MAX_PUBLISHED_BYTES = 256 * 1024;
+const STORED_REPLY_TTL_MS = 60_000;
+const MAX_INT32 = 2 ** 31 - 1;
+
+/** The BullMQ job of a request. The task itself lies under an expiring key, which its taking removes. */
+export interface RequestJob {
+  replyChannel: string;
+  /** Milliseconds from the request to its deadline; how many are left, the key's expiry says. */
+  allowedMs: number;
+}
+
+/**
+ * Takes the task: once, and only before its deadline, by Redis's clock. Tells the asker who has it.
+ * Answers the milliseconds left and the task, or nothing.
+ */
+const TAKE: RedisScript = {
+  name: 'trivecTakeTask',
+  keys: 1,
+  lua: `
+local left = redis.call('PTTL', KEYS[1])
+local task = redis.call('GET', KEYS[1])
+if not task then return nil end
+redis.call('DEL', KEYS[1])
+redis.call('PUBLISH', ARGV[1], ARGV[2])
+return { left, task }`,
+};
+
+export interface RedisServerOptions {
+  redis: Redis;
+  driver: BullmqDriver;
+  queueName: string;
+  taskKey: (id: string) => string;
+  replyKey: (id: string) => string;
+  presence: Presence;
+  lockDurationMs: number;
+  concurrency: number;
+  logger: Logger;
+  handler: (task: unknown, context: TaskContext) => Promise<unknown>;
+}
+
+/** One `serve` of the Redis lane: a BullMQ worker whose answers go out by pub/sub. */
+export class RedisServer implements Consumer {
+  readonly id = randomUUID();
+  readonly #options: RedisServerOptions;
+  readonly #controllers = new Map<string, AbortController>();
+  #worker: { worker: Worker<RequestJob, void>; release: () => Promise<void> } | undefined;
+  #beating: Beating | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: RedisServerOptions) {
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    const { driver, queueName, lockDurationMs, concurrency, logger, presence } = this.#options;
+    this.#worker = driver.openWorker<RequestJob>(queueName, (job) => this.#process(job), {
+      concurrency,
+      lockDuration: lockDurationMs,
+      stalledInterval: lockDurationMs,
+      // a second run finds the task taken, and ends at once
+      maxStalledCount: MAX_INT32,
+      runRetryDelay: 1_000,
+    });
+    this.#worker.worker.on('error', (error) => logger.warn({ reason: error.message }, 'interactive queue'));
+    await this.#worker.worker.waitUntilReady();
+    this.#beating = await presence.enter(this.id, () => (this.#closing ? 'closing' : 'open'));
+  }
+
+  /** The asker left, or its deadline passed. */
+  cancel(requestId: string): void {
+    this.#controllers.get(requestId)?.abort(laneErrors.cancelled());
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    // refuses new requests, while those that run may still answer
+    await this.#beating?.beat().catch(() => undefined);
+    const closed = this.#worker?.worker.close();
+    for (const controller of this.#controllers.values()) controller.abort(laneErrors.closing());
+    await closed;
+    await this.#worker?.release();
+    await this.#beating?.close();
+  }
+
+  async #process(job: Job<RequestJob, void>): Promise<void> {
+    const { redis, taskKey, handler } = this.#options;
+    const id = job.id!;
+    const { replyChannel, allowedMs } = job.data;
+    const notice = packMessage({ id, kind: 'taken', server: this.id });
+    const taken = await runBinaryScript<[left: number, task: Buffer] | null>(
+      redis,
+      TAKE,
+      taskKey(id),
+      replyChannel,
+      notice,
+    );
+    if (!taken) return;
+    const [leftMs, task] = taken;
+    const deadlineAtMs = Date.now() + leftMs;
+    const controller = new AbortController();
+    this.#controllers.set(id, controller);
+    if (this.#closing) controller.abort(laneErrors.closing());
+    const timer = setTimeout(() => controller.abort(laneErrors.deadline()), timerMs(deadlineAtMs));
+    try {
+      const queuedMs = Math.max(0, allowedMs - leftMs);
+      const value = await handler(unpackTask(task), { deadlineAtMs, queuedMs, signal: controller.signal });
+      await this.#send(replyChannel, { id, kind: 'reply', value });
+    } catch (error) {
+      await this.#send(replyChannel, { id, kind: 'error', error: errorToWire(error) }).catch(() => undefined);
+    } finally {
+      clearTimeout(timer);
+      this.#controllers.delete(id);
+    }
+  }
+
+  async #send(channel: string, message: ReplyMessage): Promise<void> {
+    const { redis, replyKey } = this.#options;
+    const bytes = packMessage(message);
+    if (bytes.length <= MAX_PUBLISHED_BYTES) {
+      await redis.publish(channel, bytes);
+      return;
+    }
+    const key = replyKey(message.id);
+    await redis.set(key, bytes, 'PX', STORED_REPLY_TTL_MS);
+    await redis.publish(channel, packMessage({ id: message.id, kind: 'stored', key }));
+  }
+}
