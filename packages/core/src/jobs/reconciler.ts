@@ -1,0 +1,81 @@
+import type { Backend } from '../backend/backend.ts';
+import type { BlobStore } from '../storage/blobStore.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { enqueuePending } from './enqueue.ts';
+import { Ledger } from './ledger.ts';
+import { sweepStorage } from './sweep.ts';
+
+export interface ReconcilerDeps {
+  backend: Backend;
+  storage: BlobStore;
+  config: { reconcileIntervalMs: number };
+  logger: Logger;
+}
+
+const SWEEP_INTERVAL_MS = 60 * 60 * 1000;
+
+/**
+ * Heals what a crash left between two steps: enqueues every committed shard that is neither done nor queued,
+ * at start and periodically, and sweeps the storage at start and hourly. Any number of processes may run one.
+ */
+export class Reconciler {
+  private readonly deps: ReconcilerDeps;
+  private readonly ledger: Ledger;
+  private readonly closing = new AbortController();
+  private timer: NodeJS.Timeout | undefined;
+  private running: Promise<void> = Promise.resolve();
+  private sweepAtMs = 0;
+
+  constructor(deps: ReconcilerDeps) {
+    this.deps = deps;
+    this.ledger = new Ledger(deps.backend.ledger);
+  }
+
+  /** The first round begins at once. */
+  start(): void {
+    if (this.timer === undefined && !this.closing.signal.aborted) this.schedule(0);
+  }
+
+  /** Waits for a round that runs. Idempotent. */
+  async close(): Promise<void> {
+    this.closing.abort();
+    clearTimeout(this.timer);
+    await this.running;
+  }
+
+  /** Enqueues what no queue knows. Throws `backend_unavailable`. */
+  async reconcile(): Promise<void> {
+    for (const jobId of await this.ledger.store.listOpenJobs()) {
+      if (this.closing.signal.aborted) return;
+      const job = await this.ledger.store.readJob(jobId);
+      if (job?.status !== 'queued' && job?.status !== 'running') continue;
+      const queue = this.deps.backend.shardQueue(job.model.fingerprint);
+      const added = await enqueuePending(this.ledger, queue, job);
+      if (added > 0) this.deps.logger.info({ jobId, shards: added }, 'enqueued shards that no queue knew');
+    }
+  }
+
+  private schedule(delayMs: number): void {
+    this.timer = setTimeout(() => {
+      this.running = this.round().then(() => {
+        // Jitter: processes that started together must not look at the same moment for ever.
+        const jitter = 0.8 + Math.random() * 0.4;
+        if (!this.closing.signal.aborted) this.schedule(this.deps.config.reconcileIntervalMs * jitter);
+      });
+    }, delayMs);
+    this.timer.unref();
+  }
+
+  private async round(): Promise<void> {
+    try {
+      await this.reconcile();
+      const nowMs = Date.now();
+      if (nowMs < this.sweepAtMs || this.closing.signal.aborted) return;
+      this.sweepAtMs = nowMs + SWEEP_INTERVAL_MS * (0.8 + Math.random() * 0.4);
+      const { storage, logger } = this.deps;
+      await sweepStorage({ ledger: this.ledger, storage, logger }, nowMs, this.closing.signal);
+    } catch (error) {
+      this.deps.logger.warn({ err: error }, 'looking for lost shards failed; it is tried again');
+    }
+  }
+}

@@ -1,0 +1,132 @@
+import type { Engine } from '../engine/types.ts';
+import { TrivecError } from '../errors.ts';
+import type { ShardPointer } from '../queue/workQueue.ts';
+import type { BlobStore } from '../storage/blobStore.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { arrowFile } from '../vectors/arrow.ts';
+import { columnsOf } from '../vectors/resultColumns.ts';
+import { type EmbeddedDocuments, embedDocuments } from './embedDocuments.ts';
+import { attemptKeys } from './keys.ts';
+import type { Ledger, LedgerResult, TakenShard } from './ledger.ts';
+import type { JobRecord, ShardRecord } from './records.ts';
+import { readShardDocuments } from './shardCutter.ts';
+import { isEnded, SHOWN_ERRORS } from './stateMachine.ts';
+
+export interface ShardRunnerDeps {
+  ledger: Ledger;
+  storage: BlobStore;
+  engine: Engine;
+  logger: Logger;
+}
+
+export type ShardOutcome =
+  | { stored: true; embedded: number; failed: number; tokens: number; durationMs: number }
+  /** Nothing was left to do, or somebody else was first. */
+  | { stored: false; reason: Extract<TakenShard, { ok: false }>['reason'] };
+
+/** Between batches the job is looked at this often: a cancelled one stops. */
+const CANCEL_CHECK_MS = 1000;
+
+/**
+ * The life of one shard: ask the ledger, read, embed, write the results under a key of this attempt, and
+ * record them by compare-and-set. Any number of holders may run the same shard: one is counted.
+ * Throws only what is worth another try (`storage_unavailable`, `storage_full`, `backend_unavailable`,
+ * `model_unavailable`, `shutting_down`): the queue gives the shard back.
+ */
+export async function runShard(
+  deps: ShardRunnerDeps,
+  pointer: ShardPointer,
+  signal: AbortSignal,
+): Promise<ShardOutcome> {
+  const startedAtMs = Date.now();
+  const taken = await deps.ledger.take(pointer);
+  if (!taken.ok) return { stored: false, reason: taken.reason };
+  const { job, shard } = taken;
+  try {
+    const result = await embedShard(deps, job, shard, signal);
+    const recorded = await store(deps, job, shard, result);
+    if (!recorded.ok) return { stored: false, reason: recorded.reason };
+    const durationMs = Date.now() - startedAtMs;
+    const failed = shard.documents - result.rows.length;
+    deps.logger.debug({ ...pointer, documents: shard.documents, failed, durationMs }, 'shard stored');
+    return { stored: true, embedded: result.rows.length, failed, tokens: result.tokens, durationMs };
+  } catch (error) {
+    if (!(error instanceof TrivecError) || error.code !== 'cancelled') throw error;
+    // The engine says `cancelled` of every aborted call; why it was aborted is in the signal.
+    if (signal.reason instanceof TrivecError && signal.reason.retryable) throw signal.reason;
+    return { stored: false, reason: 'cancelled' };
+  }
+}
+
+async function embedShard(
+  { ledger, storage, engine }: ShardRunnerDeps,
+  job: JobRecord,
+  shard: ShardRecord,
+  signal: AbortSignal,
+): Promise<EmbeddedDocuments> {
+  const body = await storage.get(shard.inputKey);
+  const checkJob = async () => {
+    const current = await ledger.store.readJob(job.id);
+    if (current === undefined || isEnded(current))
+      throw new TrivecError('cancelled', 'The job has ended meanwhile.');
+  };
+  if (body === undefined) {
+    await checkJob();
+    return lostDocuments(shard);
+  }
+  let checkedAtMs = Date.now();
+  const beforeBatch = async () => {
+    signal.throwIfAborted();
+    if (Date.now() - checkedAtMs < CANCEL_CHECK_MS) return;
+    checkedAtMs = Date.now();
+    await checkJob();
+  };
+  return embedDocuments(engine, readShardDocuments(body), job.options, { signal, beforeBatch });
+}
+
+/** Their ids went with the blob; one entry stands for all of them, so that the job can end and say so. */
+function lostDocuments(shard: ShardRecord): EmbeddedDocuments {
+  const message = `The ${shard.documents} documents of shard ${shard.ordinal} are missing from the storage.`;
+  return { rows: [], errors: [{ id: '', code: 'internal', message }], tokens: 0, truncated: 0 };
+}
+
+async function store(
+  { ledger, storage }: ShardRunnerDeps,
+  job: JobRecord,
+  shard: ShardRecord,
+  { rows, errors, tokens, truncated }: EmbeddedDocuments,
+): Promise<LedgerResult> {
+  const keys = attemptKeys(job.id, shard.ordinal);
+  const written: string[] = [];
+  if (rows.length > 0) {
+    const { fingerprint, denseDims, colbertDims } = job.model;
+    const columns = columnsOf(rows, job.options.outputs, {
+      ...(denseDims !== undefined && { dense: denseDims }),
+      ...(colbertDims !== undefined && { colbert: colbertDims }),
+    });
+    await storage.put(keys.resultKey, arrowFile(columns, { model: job.model.name, fingerprint }));
+    written.push(keys.resultKey);
+  }
+  if (errors.length > 0) {
+    await storage.put(
+      keys.errorsKey,
+      Buffer.from(errors.map((error) => `${JSON.stringify(error)}\n`).join('')),
+    );
+    written.push(keys.errorsKey);
+  }
+  const recorded = await ledger.applyToShard(
+    { jobId: job.id, ordinal: shard.ordinal },
+    {
+      type: 'shardStored',
+      counts: { embedded: rows.length, failed: shard.documents - rows.length },
+      rows: rows.length,
+      tokens,
+      truncated,
+      errors: errors.slice(0, SHOWN_ERRORS),
+      ...(rows.length > 0 && { resultKey: keys.resultKey }),
+      ...(errors.length > 0 && { errorsKey: keys.errorsKey }),
+    },
+  );
+  if (!recorded.ok) await storage.delete(written);
+  return recorded;
+}
