@@ -1,0 +1,235 @@
+/** A model folder, looked at: what it is, what goes in, what comes out, and its fingerprint. */
+import { access } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { type Static, type TSchema, Type } from 'typebox';
+import { Value } from 'typebox/value';
+import { TrivecError } from '../errors.ts';
+import { type GraphInspection, inspectModelFile } from '../onnx/inspect.ts';
+import { COLBERT_HEAD_FILE, SPARSE_HEAD_FILE } from '../onnx/m3Heads.ts';
+import type { HeadPlan, PaddingSide, Pooling } from '../vectors/headPlan.ts';
+import { OUTPUTS } from '../vectors/types.ts';
+import { fingerprintOf } from './fingerprint.ts';
+import { findModelFiles, readJson } from './folderFiles.ts';
+import { type GraphContract, type GraphInput, readContract } from './graphContract.ts';
+import type { ModelInfo } from './modelInfo.ts';
+import { readSpecialTokens } from './specialTokens.ts';
+
+export interface ModelDescription {
+  /**
+   * `denseDims` and `colbertDims` are what the files state, or the hidden size where the graph names a dimension
+   * only; the engine measures them when it starts.
+   */
+  info: ModelInfo;
+  folder: string;
+  graphFile: string;
+  tokenizerFile: string;
+  inputs: readonly GraphInput[];
+  heads: HeadPlan;
+  /** Folder of `sparse_linear.pt` and `colbert_linear.pt`, whose heads are to be added to the graph. */
+  addedHeadsFolder: string | undefined;
+  padId: number;
+  paddingSide: PaddingSide;
+}
+
+const POOLINGS = ['cls', 'mean', 'last'] as const;
+
+/** What a folder may say of itself in `trivec.json`; everything may be left out. */
+const TRIVEC_JSON = Type.Object(
+  {
+    name: Type.String({ minLength: 1 }),
+    description: Type.String(),
+    license: Type.String(),
+    standIn: Type.Boolean(),
+    dtype: Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,31}$' }),
+    maxTokens: Type.Integer({ minimum: 3 }),
+    pooling: Type.Enum([...POOLINGS]),
+  },
+  { additionalProperties: true },
+);
+type TrivecJson = Partial<Static<typeof TRIVEC_JSON>>;
+
+/**
+ * Looks at a folder with config.json, tokenizer.json and an ONNX graph (also under `onnx/`).
+ * Throws `invalid_model` saying what was found and what is expected.
+ */
+export async function describeModelFolder(folder: string, name?: string): Promise<ModelDescription> {
+  const files = await findModelFiles(folder);
+  const [own, config, tokenizer] = [
+    checkTrivecJson(await readJson(join(folder, 'trivec.json'))),
+    (await readJson(files.config)) ?? {},
+    (await readJson(files.tokenizer)) ?? {},
+  ];
+  const tokenizerConfig = await readJson(join(dirname(files.tokenizer), 'tokenizer_config.json'));
+  const inspection = await inspectModelFile(files.graph);
+  const pooling = own.pooling ?? (await readPooling(folder));
+  const contract = readContract(inspection.inputs, inspection.outputs, pooling);
+  const addedHeadsFolder = contract.isBackbone ? await findHeadFiles(folder, files.graph) : undefined;
+  const heads = addedHeadsFolder === undefined ? contract.heads : headsToAdd();
+  if (Object.keys(heads).length === 0)
+    throw new TrivecError(
+      'invalid_model',
+      `The graph of ${folder} gives token vectors only; 1_Pooling/config.json or "pooling" in trivec.json must say how to pool them.`,
+    );
+  const special = readSpecialTokens(tokenizer, tokenizerConfig);
+  checkVocabulary(special.vocabularySize, inspection, config, folder);
+  const hiddenSize = numberOf(config.hidden_size) ?? 0;
+  const dtype = own.dtype ?? guessDtype(files.graph, inspection);
+  const plan = { ...heads, ignoredSparseIds: special.ignoredSparseIds };
+  const maxTokens = await readMaxTokens(folder, config, tokenizerConfig, own);
+  return {
+    info: {
+      name: name ?? own.name ?? basename(resolve(folder)),
+      fingerprint: await fingerprintOf(fingerprintFiles(files, inspection, addedHeadsFolder), {
+        dtype,
+        plan,
+        maxTokens,
+      }),
+      dtype,
+      outputs: OUTPUTS.filter((output) => plan[output] !== undefined),
+      denseDims: plan.dense === undefined ? 0 : (contract.denseDims ?? hiddenSize),
+      colbertDims: plan.colbert === undefined ? 0 : (contract.colbertDims ?? hiddenSize),
+      maxTokens,
+      standIn: own.standIn ?? false,
+      description:
+        own.description ?? `${String(config.model_type ?? 'encoder')} from ${basename(resolve(folder))}`,
+      license: own.license ?? 'not stated',
+    },
+    folder,
+    graphFile: files.graph,
+    tokenizerFile: files.tokenizer,
+    inputs: contract.inputs,
+    heads: plan,
+    addedHeadsFolder,
+    padId: special.padId ?? numberOf(config.pad_token_id) ?? 0,
+    // A decoder's last token is exact on either side; encoders with learned positions need the right one.
+    paddingSide:
+      plan.dense?.pooling === 'last' && tokenizerConfig?.padding_side === 'left' ? 'left' : 'right',
+  };
+}
+
+/** Names are settled when the heads are added; the plan only says that they will be there. */
+function headsToAdd(): GraphContract['heads'] {
+  return { dense: { output: '' }, sparse: { output: '' }, colbert: { output: '' } };
+}
+
+async function findHeadFiles(folder: string, graphFile: string): Promise<string | undefined> {
+  for (const place of [folder, dirname(graphFile)]) {
+    const there = await Promise.all(
+      [SPARSE_HEAD_FILE, COLBERT_HEAD_FILE].map((file) => exists(join(place, file))),
+    );
+    if (there.every(Boolean)) return place;
+    if (there.some(Boolean))
+      throw new TrivecError(
+        'invalid_model',
+        `${place} has only one of ${SPARSE_HEAD_FILE} and ${COLBERT_HEAD_FILE}; both belong to the model.`,
+      );
+  }
+  return undefined;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+function fingerprintFiles(
+  files: { graph: string; tokenizer: string; config: string },
+  { externalFiles }: GraphInspection,
+  headsFolder: string | undefined,
+): string[] {
+  const external = externalFiles.map(({ location }) => join(dirname(files.graph), location)).sort();
+  const heads = headsFolder === undefined ? [] : [SPARSE_HEAD_FILE, COLBERT_HEAD_FILE];
+  return [
+    files.graph,
+    files.config,
+    files.tokenizer,
+    ...external,
+    ...heads.map((file) => join(headsFolder ?? '', file)),
+  ];
+}
+
+function checkTrivecJson(value: Record<string, unknown> | undefined): TrivecJson {
+  if (value === undefined) return {};
+  for (const [field, schema] of Object.entries<TSchema>(TRIVEC_JSON.properties))
+    if (value[field] !== undefined && !Value.Check(schema, value[field]))
+      throw new TrivecError('invalid_model', `trivec.json: ${field} has a value that it cannot have.`, {
+        param: field,
+      });
+  return value as TrivecJson;
+}
+
+/** sentence-transformers' 1_Pooling/config.json. Throws `invalid_model` for a way of pooling that is not known. */
+async function readPooling(folder: string): Promise<Pooling | undefined> {
+  const config = await readJson(join(folder, '1_Pooling', 'config.json'));
+  if (config === undefined) return undefined;
+  const modes = {
+    cls: [config.pooling_mode_cls_token, config.pooling_mode === 'cls'],
+    mean: [config.pooling_mode_mean_tokens, config.pooling_mode === 'mean'],
+    last: [config.pooling_mode_lasttoken, config.pooling_mode === 'lasttoken'],
+  };
+  const found = POOLINGS.filter((pooling) => modes[pooling].includes(true));
+  if (found.length === 1) return found[0];
+  throw new TrivecError(
+    'invalid_model',
+    '1_Pooling/config.json: expected cls, mean or last-token pooling alone.',
+  );
+}
+
+function checkVocabulary(
+  tokenizerSize: number,
+  { vocabulary }: GraphInspection,
+  config: Record<string, unknown>,
+  folder: string,
+): void {
+  const rows = vocabulary?.rows ?? numberOf(config.vocab_size);
+  if (tokenizerSize === 0)
+    throw new TrivecError('invalid_model', `The tokenizer.json of ${folder} has no vocabulary.`);
+  if (rows !== undefined && tokenizerSize > rows)
+    throw new TrivecError(
+      'invalid_model',
+      `The tokenizer of ${folder} has ${tokenizerSize} ids but the model knows ${rows}: they belong to different models.`,
+    );
+}
+
+/** The least of what the folder's files say. RoBERTa's positions start after the padding id. */
+async function readMaxTokens(
+  folder: string,
+  config: Record<string, unknown>,
+  tokenizerConfig: Record<string, unknown> | undefined,
+  own: TrivecJson,
+): Promise<number> {
+  const positions = numberOf(config.max_position_embeddings);
+  const isRoberta = /roberta|camembert|xlm-r/.test(String(config.model_type ?? ''));
+  const table =
+    positions === undefined
+      ? undefined
+      : positions - (isRoberta ? (numberOf(config.pad_token_id) ?? 1) + 1 : 0);
+  const sentence = await readJson(join(folder, 'sentence_bert_config.json'));
+  const limits = [
+    table,
+    own.maxTokens,
+    numberOf(sentence?.max_seq_length),
+    numberOf(tokenizerConfig?.model_max_length),
+  ].filter((limit) => limit !== undefined);
+  const least = Math.min(...limits);
+  if (!Number.isSafeInteger(least) || least < 3)
+    throw new TrivecError(
+      'invalid_model',
+      `config.json of ${folder}: max_position_embeddings is missing or too small.`,
+    );
+  return least;
+}
+
+function numberOf(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
+}
+
+/** Published files say it in their names; inside, integer products mean dynamic int8. */
+function guessDtype(graphFile: string, { operators, outputs }: GraphInspection): string {
+  const name = basename(graphFile);
+  if ('MatMulInteger' in operators || /int8|quantized/.test(name)) return 'int8-dynamic';
+  if (/fp16/.test(name) || outputs.some(({ dtype }) => dtype === 'float16')) return 'fp16';
+  return 'fp32';
+}

@@ -1,0 +1,71 @@
+/** Finding and reading the files of a model folder. */
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { TrivecError } from '../errors.ts';
+
+export interface ModelFiles {
+  /** Absolute or as the folder was given. */
+  graph: string;
+  tokenizer: string;
+  config: string;
+}
+
+/**
+ * `model.onnx`, else the only `.onnx` file; in the folder, else in its `onnx/`. The tokenizer and the
+ * configuration lie in either. Throws `invalid_model` naming what is missing and what was found.
+ */
+export async function findModelFiles(folder: string): Promise<ModelFiles> {
+  const here = await listFolder(folder);
+  if (here === undefined)
+    throw new TrivecError('invalid_model', `The model folder ${folder} does not exist or cannot be read.`);
+  const below = ((await listFolder(join(folder, 'onnx'))) ?? []).map((name) => join('onnx', name));
+  const pick = (...names: string[]): string => {
+    const all = [...here, ...below];
+    const found = [...names, ...names.map((name) => join('onnx', name))].find((name) => all.includes(name));
+    if (found === undefined)
+      throw new TrivecError(
+        'invalid_model',
+        `The model folder ${folder} has no ${names.join(' or ')}; it holds ${shown(all)}.`,
+      );
+    return join(folder, found);
+  };
+  const only = [here, below].map((names) => names.filter((name) => name.endsWith('.onnx')));
+  const single = only.find((names) => names.length === 1)?.[0];
+  return {
+    graph: pick('model.onnx', ...(single === undefined ? [] : [single])),
+    tokenizer: pick('tokenizer.json'),
+    config: pick('config.json'),
+  };
+}
+
+async function listFolder(folder: string): Promise<string[] | undefined> {
+  try {
+    return (await readdir(folder)).sort();
+  } catch {
+    return undefined;
+  }
+}
+
+function shown(names: readonly string[]): string {
+  const most = names.slice(0, 12).join(', ');
+  return names.length === 0 ? 'nothing' : names.length > 12 ? `${most} …` : most;
+}
+
+/** A JSON object. `undefined` where the file is not there; throws `invalid_model` where it is something else. */
+export async function readJson(path: string): Promise<Record<string, unknown> | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new TrivecError('invalid_model', `${path} is not JSON: it is truncated or foreign.`, { cause });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new TrivecError('invalid_model', `${path} is not a JSON object.`);
+  return value as Record<string, unknown>;
+}

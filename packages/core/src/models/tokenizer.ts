@@ -1,0 +1,125 @@
+/** Text to token ids and back, behind one interface for two libraries. */
+import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { EncodedText, EncodeOptions } from '../engine/types.ts';
+import { TrivecError } from '../errors.ts';
+import { readJson } from './folderFiles.ts';
+import { JsBackend } from './tokenizerJs.ts';
+import { loadNativeLibrary, NativeBackend } from './tokenizerNative.ts';
+
+/** What a library must do; everything else is common to both. Ids hold special tokens and are not cut. */
+export interface TokenizerBackend {
+  readonly kind: 'native' | 'js';
+  /** One list of ids a text, special tokens included. Texts are well-formed UTF-16. */
+  encode(texts: readonly string[]): Promise<ArrayLike<number>[]>;
+  decode(ids: readonly number[][], skipSpecialTokens: boolean): Promise<string[]>;
+}
+
+export interface Tokenizer {
+  readonly kind: 'native' | 'js';
+  encode(texts: readonly string[], options: EncodeOptions & { maxTokens: number }): Promise<EncodedText[]>;
+  decode(ids: readonly number[][], options?: { skipSpecialTokens?: boolean }): Promise<string[]>;
+}
+
+/** UTF-16 units given to the library at once: what a batch's ids cost the event loop to take over stays small. */
+const CHUNK_CHARS = 32 * 1024;
+const CHUNK_TEXTS = 256;
+
+/**
+ * Loads a tokenizer.json (and the tokenizer_config.json beside it). `prefer: 'native'` takes the official Rust library
+ * where its binary loads, which is what the Python reference runs, else the JavaScript one.
+ * Throws `invalid_model` where neither can read the file.
+ */
+export async function loadTokenizer(
+  tokenizerFile: string,
+  prefer: 'native' | 'js' = 'native',
+): Promise<Tokenizer> {
+  try {
+    const native = prefer === 'native' ? await loadNativeLibrary() : undefined;
+    const json = await readFile(tokenizerFile, 'utf8');
+    const backend =
+      native === undefined
+        ? new JsBackend(
+            JSON.parse(json),
+            (await readJson(join(dirname(tokenizerFile), 'tokenizer_config.json'))) ?? {},
+          )
+        : new NativeBackend(native, json);
+    return await CuttingTokenizer.create(backend);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new TrivecError('invalid_model', `The tokenizer ${tokenizerFile} cannot be used: ${reason}`, {
+      cause,
+    });
+  }
+}
+
+class CuttingTokenizer implements Tokenizer {
+  readonly kind: 'native' | 'js';
+  readonly #backend: TokenizerBackend;
+  /** Special tokens before and after a text (CLS, EOS): they survive a cut. */
+  readonly #before: number;
+  readonly #after: number;
+
+  static async create(backend: TokenizerBackend): Promise<CuttingTokenizer> {
+    const [empty = [], some = []] = await backend.encode(['', 'a']);
+    let before = 0;
+    while (before < empty.length && empty[before] === some[before]) before++;
+    return new CuttingTokenizer(backend, before, empty.length - before);
+  }
+
+  private constructor(backend: TokenizerBackend, before: number, after: number) {
+    this.kind = backend.kind;
+    this.#backend = backend;
+    this.#before = before;
+    this.#after = after;
+  }
+
+  async encode(
+    texts: readonly string[],
+    { maxTokens, truncationDirection = 'right' }: EncodeOptions & { maxTokens: number },
+  ): Promise<EncodedText[]> {
+    if (maxTokens <= this.#before + this.#after)
+      throw new TrivecError('invalid_request', `maxTokens must be above ${this.#before + this.#after}.`, {
+        param: 'maxTokens',
+      });
+    const encoded: EncodedText[] = [];
+    for (const chunk of chunksOf(texts)) {
+      const lists = await this.#backend.encode(chunk.map((text) => text.toWellFormed()));
+      for (const ids of lists) encoded.push(this.#cut(ids, maxTokens, truncationDirection));
+    }
+    return encoded;
+  }
+
+  #cut(all: ArrayLike<number>, maxTokens: number, direction: 'right' | 'left'): EncodedText {
+    const ids = Int32Array.from(all);
+    const originalTokens = ids.length;
+    if (originalTokens <= maxTokens) return { ids, originalTokens };
+    const cut = new Int32Array(maxTokens);
+    const kept = maxTokens - this.#before - this.#after;
+    const from = direction === 'right' ? this.#before : originalTokens - this.#after - kept;
+    cut.set(ids.subarray(0, this.#before));
+    cut.set(ids.subarray(from, from + kept), this.#before);
+    cut.set(ids.subarray(originalTokens - this.#after), this.#before + kept);
+    return { ids: cut, originalTokens };
+  }
+
+  decode(ids: readonly number[][], { skipSpecialTokens = true } = {}): Promise<string[]> {
+    return this.#backend.decode(ids, skipSpecialTokens);
+  }
+}
+
+/** Runs of texts up to the limits; a longer text stands alone. */
+function* chunksOf(texts: readonly string[]): Generator<string[]> {
+  let chunk: string[] = [];
+  let chars = 0;
+  for (const text of texts) {
+    if (chunk.length > 0 && (chars + text.length > CHUNK_CHARS || chunk.length >= CHUNK_TEXTS)) {
+      yield chunk;
+      chunk = [];
+      chars = 0;
+    }
+    chunk.push(text);
+    chars += text.length;
+  }
+  if (chunk.length > 0) yield chunk;
+}

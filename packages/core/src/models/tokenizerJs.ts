@@ -1,0 +1,45 @@
+import { setImmediate } from 'node:timers/promises';
+import { Tokenizer } from '@huggingface/tokenizers';
+import type { TokenizerBackend } from './tokenizer.ts';
+
+/** Above this many UTF-16 units without white space the library overflows the stack. */
+const MAX_RUN = 20_000;
+/** How long one turn may hold the event loop before others get theirs. */
+const TURN_MS = 10;
+
+/**
+ * `@huggingface/tokenizers`, for machines without the native library. Differs from it for some rare characters:
+ * stacked combining marks, U+0344, NFKC characters newer than the model's table.
+ */
+export class JsBackend implements TokenizerBackend {
+  readonly kind = 'js';
+  readonly #tokenizer: Tokenizer;
+
+  constructor(tokenizerJson: object, tokenizerConfig: object) {
+    this.#tokenizer = new Tokenizer(tokenizerJson, tokenizerConfig);
+  }
+
+  async encode(texts: readonly string[]): Promise<number[][]> {
+    const ids: number[][] = [];
+    let turnEndsAt = performance.now() + TURN_MS;
+    for (const text of texts) {
+      ids.push(this.#tokenizer.encode(breakRuns(text.replaceAll('\u0085', ' '))).ids);
+      if (performance.now() < turnEndsAt) continue;
+      await setImmediate();
+      turnEndsAt = performance.now() + TURN_MS;
+    }
+    return ids;
+  }
+
+  async decode(ids: readonly number[][], skipSpecialTokens: boolean): Promise<string[]> {
+    return ids.map((list) =>
+      list.length === 0 ? '' : this.#tokenizer.decode(list, { skip_special_tokens: skipSpecialTokens }),
+    );
+  }
+}
+
+/** Puts a space into every run of more than MAX_RUN units, never between two halves of a character. */
+function breakRuns(text: string): string {
+  if (text.length <= MAX_RUN) return text;
+  return text.replace(new RegExp(`\\S{${MAX_RUN}}(?=\\S)`, 'gu'), '$& ');
+}
