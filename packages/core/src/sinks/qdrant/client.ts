@@ -1,0 +1,286 @@
+import { QdrantClient, type Schemas } from '@qdrant/js-client-rest';
+import pRetry from 'p-retry';
+import { Agent, errors } from 'undici';
+import { AdaptiveLimit } from './adaptiveLimit.ts';
+import type { CollectionConfig, CreateCollection } from './collection.ts';
+import {
+  failureOfAnswer,
+  failureOfClient,
+  networkFailure,
+  QdrantFailure,
+  timeoutFailure,
+} from './failure.ts';
+import type { PointId } from './pointId.ts';
+import type { PointOrigin } from './points.ts';
+
+export interface QdrantServer {
+  /** With its port; 6333 where none is given, as Qdrant's own clients have it. From configuration only. */
+  url: string;
+  apiKey?: string;
+  /** Of one attempt. */
+  timeoutMs: number;
+  /** Requests in flight at most. */
+  concurrency: number;
+  /** Attempts after the first before a request fails with `sink_unavailable`. */
+  retries: number;
+  /** Of the first retry; doubled for each next one, and spread by up to as much again. */
+  retryDelayMs: number;
+}
+
+/** What is counted while writing; the metrics of the process listen. */
+export interface SinkObserver {
+  onWritten?(points: number, bytes: number): void;
+  onRetry?(): void;
+  onSlowDown?(): void;
+}
+
+/** A longer Retry-After is cut to this: the request then fails, and its shard goes back to the queue. */
+const MAX_PAUSE_MS = 60_000;
+const MAX_RETRY_DELAY_MS = 10_000;
+
+interface RequestOptions {
+  signal?: AbortSignal | undefined;
+  observer?: SinkObserver | undefined;
+  /** Instead of the server's own number. */
+  retries?: number;
+}
+
+/**
+ * One Qdrant server. Management and queries go through its official client; upserts, whose bodies are
+ * already encoded, through the same kind of connection pool directly, so that Retry-After is read whole.
+ * Every method throws QdrantFailure: `sink_unavailable` after its retries, or `sink_rejected`.
+ */
+export class QdrantConnection {
+  readonly #server: QdrantServer;
+  readonly #client: QdrantClient;
+  readonly #agent: Agent;
+  readonly #origin: string;
+  readonly #prefix: string;
+  readonly #limit: AdaptiveLimit;
+
+  constructor(server: QdrantServer) {
+    const { origin, port, prefix } = parseServerUrl(server.url);
+    this.#server = server;
+    this.#origin = `${origin}:${port}`;
+    this.#prefix = prefix;
+    this.#limit = new AdaptiveLimit(server.concurrency);
+    this.#client = new QdrantClient({
+      url: origin,
+      port,
+      ...(prefix !== '' && { prefix }),
+      // As a header: given as `apiKey`, the client writes a warning to the console for every http:// server.
+      ...(server.apiKey !== undefined && { headers: { 'api-key': server.apiKey } }),
+      timeout: server.timeoutMs,
+      maxConnections: server.concurrency,
+      checkCompatibility: false,
+    });
+    // Below the 5 s after which Qdrant closes an idle connection, so that none is found closed.
+    this.#agent = new Agent({ connections: server.concurrency, keepAliveTimeout: 4000 });
+  }
+
+  /** For messages: never the key. */
+  get description(): string {
+    return this.#origin + this.#prefix;
+  }
+
+  get requestsInFlightLimit(): number {
+    return this.#limit.current;
+  }
+
+  /** The configuration behind a collection's name or alias; undefined where there is neither. */
+  async collectionConfig(name: string, options: RequestOptions = {}): Promise<CollectionConfig | undefined> {
+    return this.#orMissing(() => this.#client.getCollection(name).then((info) => info.config), options);
+  }
+
+  /** False if it existed already. */
+  async createCollection(
+    name: string,
+    body: CreateCollection,
+    options: RequestOptions = {},
+  ): Promise<boolean> {
+    try {
+      await this.#managed(() => this.#client.createCollection(name, body), options);
+      return true;
+    } catch (error) {
+      if (error instanceof QdrantFailure && error.httpStatus === 409) return false;
+      throw error;
+    }
+  }
+
+  /** Not there is fine. */
+  async deleteCollection(name: string, options: RequestOptions = {}): Promise<void> {
+    await this.#orMissing(() => this.#client.deleteCollection(name), options);
+  }
+
+  /** Edges a node of the collection's graph; 0 builds none. Vectors with a setting of their own keep it. */
+  async setHnswM(name: string, m: number, options: RequestOptions = {}): Promise<void> {
+    await this.#managed(() => this.#client.updateCollection(name, { hnsw_config: { m } }), options);
+  }
+
+  /** What the alias points to; undefined where there is no such alias. */
+  async aliasTarget(alias: string, options: RequestOptions = {}): Promise<string | undefined> {
+    const { aliases } = await this.#managed(() => this.#client.getAliases(), options);
+    return aliases.find(({ alias_name }) => alias_name === alias)?.collection_name;
+  }
+
+  /** Points the alias to the collection, in one step if it pointed elsewhere before. */
+  async setAlias(alias: string, collection: string, previous?: string, options: RequestOptions = {}) {
+    const actions: Schemas['AliasOperations'][] = [
+      ...(previous === undefined ? [] : [{ delete_alias: { alias_name: alias } }]),
+      { create_alias: { alias_name: alias, collection_name: collection } },
+    ];
+    await this.#managed(() => this.#client.updateCollectionAliases({ actions }), options);
+  }
+
+  /** What the points that exist among `ids` say of themselves; null for one that trivec did not write. */
+  async origins(
+    collection: string,
+    ids: readonly PointId[],
+    options: RequestOptions = {},
+  ): Promise<Map<PointId, PointOrigin | null>> {
+    const records = await this.#managed(
+      () =>
+        this.#client.retrieve(collection, { ids: [...ids], with_payload: ['trivec'], with_vector: false }),
+      options,
+    );
+    return new Map(
+      records.map(({ id, payload }) => [id, (payload?.trivec as PointOrigin | undefined) ?? null]),
+    );
+  }
+
+  /** Confirmed before it returns. Ids that are not there are fine. */
+  async deletePoints(
+    collection: string,
+    ids: readonly PointId[],
+    options: RequestOptions = {},
+  ): Promise<void> {
+    await this.#managed(() => this.#client.delete(collection, { points: [...ids], wait: true }), options);
+  }
+
+  async query(collection: string, body: Schemas['QueryRequest'], options: RequestOptions = {}) {
+    const { points } = await this.#managed(() => this.#client.query(collection, body), options);
+    return points;
+  }
+
+  /**
+   * One upsert. With `confirm` it returns when the points are applied, otherwise when Qdrant has accepted
+   * them into its log.
+   */
+  async upsert(
+    collection: string,
+    body: Buffer,
+    { confirm, ...options }: RequestOptions & { confirm: boolean },
+  ): Promise<void> {
+    const path = `/collections/${encodeURIComponent(collection)}/points?wait=${confirm}`;
+    await this.#retrying(async () => {
+      const answer = await this.#put(path, body, options.signal);
+      const status = (answer as { result?: { status?: string } } | undefined)?.result?.status;
+      if (confirm && status !== 'completed')
+        throw new QdrantFailure({
+          message: `Qdrant did not confirm the points: status ${JSON.stringify(status)}.`,
+          overloaded: true,
+          retryable: true,
+        });
+    }, options);
+  }
+
+  /** Ends the connections. The official client has no way to close its own: they end when idle. */
+  async close(): Promise<void> {
+    await this.#agent.destroy();
+  }
+
+  async #put(path: string, body: Buffer, signal: AbortSignal | undefined): Promise<unknown> {
+    const { timeoutMs, apiKey } = this.#server;
+    try {
+      const answer = await this.#agent.request({
+        origin: this.#origin,
+        path: this.#prefix + path,
+        method: 'PUT',
+        body,
+        headers: {
+          'content-type': 'application/json',
+          ...(apiKey !== undefined && { 'api-key': apiKey }),
+        },
+        headersTimeout: timeoutMs,
+        bodyTimeout: timeoutMs,
+        ...(signal && { signal }),
+      });
+      const data = parseBody(await answer.body.text());
+      if (answer.statusCode === 200) return data;
+      const retryAfter = answer.headers['retry-after'];
+      throw failureOfAnswer(answer.statusCode, data, Array.isArray(retryAfter) ? retryAfter[0] : retryAfter);
+    } catch (error) {
+      if (error instanceof QdrantFailure) throw error;
+      signal?.throwIfAborted();
+      if (error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError)
+        throw timeoutFailure(timeoutMs);
+      throw networkFailure(error);
+    }
+  }
+
+  /** Undefined for 404. */
+  async #orMissing<T>(call: () => Promise<T>, options: RequestOptions): Promise<T | undefined> {
+    try {
+      return await this.#managed(call, options);
+    } catch (error) {
+      if (error instanceof QdrantFailure && error.httpStatus === 404) return undefined;
+      throw error;
+    }
+  }
+
+  /** A call of the official client. */
+  #managed<T>(call: () => Promise<T>, options: RequestOptions): Promise<T> {
+    return this.#retrying(async () => {
+      try {
+        return await call();
+      } catch (error) {
+        throw failureOfClient(error, this.#server.timeoutMs);
+      }
+    }, options);
+  }
+
+  async #retrying<T>(attempt: () => Promise<T>, options: RequestOptions): Promise<T> {
+    const { signal, observer, retries = this.#server.retries } = options;
+    signal?.throwIfAborted();
+    const result = await pRetry(() => this.#limit.run(attempt, signal), {
+      retries,
+      minTimeout: this.#server.retryDelayMs,
+      maxTimeout: MAX_RETRY_DELAY_MS,
+      factor: 2,
+      randomize: true,
+      ...(signal && { signal }),
+      shouldRetry: ({ error }) => error instanceof QdrantFailure && error.retryable,
+      onFailedAttempt: ({ error, retriesLeft }) => {
+        if (!(error instanceof QdrantFailure) || !error.retryable) return;
+        if (error.overloaded) {
+          this.#limit.slowDown();
+          observer?.onSlowDown?.();
+        }
+        if (error.retryAfterSeconds !== undefined)
+          this.#limit.pause(Math.min(error.retryAfterSeconds * 1000, MAX_PAUSE_MS));
+        if (retriesLeft > 0) observer?.onRetry?.();
+      },
+    });
+    this.#limit.speedUp();
+    return result;
+  }
+}
+
+function parseServerUrl(url: string): { origin: string; port: number; prefix: string } {
+  const { protocol, hostname, pathname } = new URL(url);
+  // `URL` drops a port that is its protocol's default, which is not the default here.
+  const port = /^[a-z]+:\/\/[^/]*?:(\d+)(?:\/|$)/i.exec(url)?.[1];
+  return {
+    origin: `${protocol}//${hostname}`,
+    port: port === undefined ? 6333 : Number(port),
+    prefix: pathname.replace(/\/+$/, ''),
+  };
+}
+
+function parseBody(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,115 @@
+import { TrivecError } from '../../errors.ts';
+
+/**
+ * What a request to Qdrant failed with. `sink_unavailable` (retryable): 408, 429, 5xx, timeouts and the
+ * network. `sink_rejected`: any other answer, which the same request would only get again.
+ */
+export class QdrantFailure extends TrivecError {
+  /** Of the answer; undefined when there was none. */
+  readonly httpStatus: number | undefined;
+  /** A sign that fewer requests should be in flight. */
+  readonly overloaded: boolean;
+
+  constructor(failure: {
+    message: string;
+    httpStatus?: number;
+    overloaded: boolean;
+    retryable: boolean;
+    retryAfterSeconds?: number;
+    cause?: unknown;
+  }) {
+    super(failure.retryable ? 'sink_unavailable' : 'sink_rejected', failure.message, {
+      ...(failure.retryAfterSeconds !== undefined && { retryAfterSeconds: failure.retryAfterSeconds }),
+      ...(failure.cause !== undefined && { cause: failure.cause }),
+    });
+    this.httpStatus = failure.httpStatus;
+    this.overloaded = failure.overloaded;
+  }
+}
+
+const OVERLOADED = new Set([408, 429, 503]);
+
+/** An answer that is not 2xx. `data` is the body, parsed if it was JSON. */
+export function failureOfAnswer(
+  httpStatus: number,
+  data: unknown,
+  retryAfter: string | null | undefined,
+  now = Date.now(),
+): QdrantFailure {
+  const retryAfterSeconds = parseRetryAfter(retryAfter, now);
+  return new QdrantFailure({
+    message: `Qdrant answered ${httpStatus}: ${messageOf(data)}`,
+    httpStatus,
+    overloaded: OVERLOADED.has(httpStatus),
+    retryable: httpStatus === 408 || httpStatus === 429 || httpStatus >= 500,
+    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+  });
+}
+
+export function timeoutFailure(timeoutMs: number): QdrantFailure {
+  return new QdrantFailure({
+    message: `Qdrant did not answer within ${timeoutMs} ms.`,
+    overloaded: true,
+    retryable: true,
+  });
+}
+
+export function networkFailure(cause: unknown): QdrantFailure {
+  return new QdrantFailure({
+    message: `Qdrant cannot be reached: ${networkReason(cause)}.`,
+    overloaded: false,
+    retryable: true,
+    cause,
+  });
+}
+
+/** An error of `@qdrant/js-client-rest` as one of ours. */
+export function failureOfClient(error: unknown, timeoutMs: number): QdrantFailure {
+  if (error instanceof QdrantFailure) return error;
+  if (!(error instanceof Error)) return networkFailure(error);
+  if (error.name === 'QdrantClientTimeoutError') return timeoutFailure(timeoutMs);
+  if (error.name === 'QdrantClientResourceExhaustedError')
+    // The client reads one character of Retry-After: a lower bound, and the next answer may raise it.
+    return failureOfAnswer(
+      429,
+      error.message,
+      'retry_after' in error ? String(error.retry_after) : undefined,
+    );
+  if ('status' in error && typeof error.status === 'number') {
+    const headers = 'headers' in error && error.headers instanceof Headers ? error.headers : undefined;
+    return failureOfAnswer(
+      error.status,
+      'data' in error ? error.data : undefined,
+      headers?.get('retry-after'),
+    );
+  }
+  return networkFailure(error);
+}
+
+/** Seconds: a number, or an HTTP date. */
+function parseRetryAfter(value: string | null | undefined, nowMs: number): number | undefined {
+  if (value === null || value === undefined) return undefined;
+  if (/^\d{1,9}$/.test(value.trim())) return Number(value);
+  const atMs = Date.parse(value);
+  return Number.isNaN(atMs) ? undefined : Math.max(0, Math.ceil((atMs - nowMs) / 1000));
+}
+
+const MAX_MESSAGE_CHARS = 500;
+
+/** `{"status": {"error": "…"}}`, or the text of a proxy or of the key check. */
+function messageOf(data: unknown): string {
+  let text = 'no reason given';
+  if (typeof data === 'string' && data.trim() !== '') text = data.trim();
+  else if (typeof data === 'object' && data !== null && 'status' in data) {
+    const { status } = data;
+    if (typeof status === 'object' && status !== null && 'error' in status) text = String(status.error);
+  }
+  return text.length > MAX_MESSAGE_CHARS ? `${text.slice(0, MAX_MESSAGE_CHARS)}…` : text;
+}
+
+/** The system's own code where there is one: `fetch failed` says nothing. */
+function networkReason(error: unknown): string {
+  for (let cause = error; cause instanceof Error; cause = cause.cause)
+    if ('code' in cause && typeof cause.code === 'string') return cause.code;
+  return error instanceof Error ? error.message : String(error);
+}
