@@ -1,0 +1,20 @@
+import type { Backend } from '@trivec/core/backend/backend';
+import type { Config } from '@trivec/core/config';
+import type { JobService } from '@trivec/core/jobs/jobService';
+import type { BlobStore } from '@trivec/core/storage/blobStore';
+import type { Metrics } from '@trivec/core/telemetry/metrics';
+import type { Logger } from 'pino';
+
+/** What the API is built from; opened and closed by whoever calls `buildApi`. */
+export interface ApiDeps {
+  config: Config;
+  backend: Pick<Backend, 'kind' | 'registry' | 'interactive' | 'ping'>;
+  jobs: Pick<
+    JobService,
+    'submit' | 'get' | 'list' | 'cancel' | 'pause' | 'resume' | 'delete' | 'results' | 'errors' | 'search'
+  >;
+  storage: Pick<BlobStore, 'description'>;
+  logger: Logger;
+  /** Shared with a worker in the same process; a registry of its own when absent. */
+  metrics?: Metrics;
+}

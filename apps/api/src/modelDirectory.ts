@@ -1,0 +1,85 @@
+import { basename } from 'node:path';
+import { TrivecError } from '@trivec/core/errors';
+import type { ModelInfo } from '@trivec/core/models/modelInfo';
+import type { WorkerAnnouncement, WorkerRegistry } from '@trivec/core/registry/workerRegistry';
+
+export interface ServedModel {
+  model: ModelInfo;
+  /** The one a request gets that names none. */
+  isDefault: boolean;
+  /** Those of this fingerprint, the newest first. */
+  workers: WorkerAnnouncement[];
+}
+
+/**
+ * Names to fingerprints, from what the workers say. While two fingerprints of one model are alive (a rolling
+ * upgrade), a new request goes to the one of the newest worker.
+ */
+export class ModelDirectory {
+  readonly #registry: Pick<WorkerRegistry, 'list'>;
+  readonly #configured: string;
+
+  constructor(registry: Pick<WorkerRegistry, 'list'>, configured: string) {
+    this.#registry = registry;
+    this.#configured = configured;
+  }
+
+  /** The models that a request can name now, the default first. */
+  async served(): Promise<ServedModel[]> {
+    const workers = (await this.#registry.list()).sort((a, b) => b.startedAtMs - a.startedAtMs);
+    const models = new Map<string, ServedModel>();
+    for (const worker of workers) {
+      const { model } = worker;
+      const known = models.get(model.name);
+      if (known === undefined) {
+        models.set(model.name, { model, isDefault: this.#isConfigured(model.name), workers: [worker] });
+      } else if (known.model.fingerprint === model.fingerprint) {
+        known.workers.push(worker);
+      }
+    }
+    return [...models.values()].sort(
+      (a, b) => Number(b.isDefault) - Number(a.isDefault) || a.model.name.localeCompare(b.model.name),
+    );
+  }
+
+  /** `unknown_model` with the names there are; `model_unavailable` where the name is right and no worker is there. */
+  async resolve(name: string | undefined): Promise<ModelInfo> {
+    const served = await this.served();
+    const wanted = name ?? this.#configured;
+    const found = served.find(({ model, isDefault }) =>
+      name === undefined || this.#isConfigured(name) ? isDefault : model.name === name,
+    );
+    if (found !== undefined) return found.model;
+    if (name !== undefined && !this.#isConfigured(name)) {
+      const names = [...new Set([this.#configured, ...served.map(({ model }) => model.name)])];
+      throw new TrivecError(
+        'unknown_model',
+        `There is no model ${JSON.stringify(name)}; there is ${names.join(', ')}.`,
+        {
+          param: 'model',
+        },
+      );
+    }
+    throw unavailable(wanted);
+  }
+
+  /** The model that made a job's vectors, and no other revision of it. */
+  async resolveFingerprint(pinned: { name: string; fingerprint: string }): Promise<ModelInfo> {
+    const workers = await this.#registry.list();
+    const found = workers.find(({ model }) => model.fingerprint === pinned.fingerprint);
+    if (found === undefined) throw unavailable(`${pinned.name} (${pinned.fingerprint})`);
+    return found.model;
+  }
+
+  /** `MODEL` may be a folder or a hub id, while the model's name is what clients give. */
+  #isConfigured(name: string): boolean {
+    return name === this.#configured || name === basename(this.#configured);
+  }
+}
+
+function unavailable(name: string): TrivecError {
+  return new TrivecError('model_unavailable', `No worker serves the model ${name} now.`, {
+    param: 'model',
+    retryAfterSeconds: 5,
+  });
+}

@@ -1,0 +1,133 @@
+import type { Socket } from 'node:net';
+import { type ErrorCode, TrivecError } from '@trivec/core/errors';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import fp from 'fastify-plugin';
+import { requestId } from './requests.ts';
+
+export interface ErrorBody {
+  error: { code: string; message: string; param: string | null; requestId: string };
+}
+
+/** One handler and one shape for everything that is not an answer. */
+export const errors = fp<{ maxBodyBytes: number }>(
+  async (app: FastifyInstance, { maxBodyBytes }) => {
+    const routes = new RouteMethods();
+    app.addHook('onRoute', ({ method, url }) => routes.add(method, url));
+    app.setErrorHandler((error, request, reply) => {
+      sendError(fromAny(error, maxBodyBytes), request, reply);
+    });
+    app.setNotFoundHandler((request, reply) => {
+      const path = request.url.split('?', 1)[0] ?? '';
+      const methods = routes.methodsAt(path);
+      if (methods.length === 0) {
+        sendError(
+          new TrivecError('not_found', 'There is no such path; GET /docs lists them.'),
+          request,
+          reply,
+        );
+        return;
+      }
+      reply.header('allow', methods.join(', '));
+      const message = `${request.method} is not a method of this path; it has ${methods.join(', ')}.`;
+      sendError(new TrivecError('method_not_allowed', message), request, reply);
+    });
+  },
+  { name: 'errors' },
+);
+
+export function sendError(error: TrivecError, request: FastifyRequest, reply: FastifyReply): void {
+  const { code, status, retryAfterSeconds } = error;
+  if (status === 500) request.log.error({ err: error.cause ?? error, code }, 'request failed');
+  else if (status > 500) request.log.warn({ code }, 'request refused');
+  if (retryAfterSeconds !== undefined) reply.header('retry-after', String(retryAfterSeconds));
+  // Also where no hook has run, such as a malformed URL.
+  reply.header('x-request-id', request.id);
+  reply
+    .code(status)
+    .type('application/json; charset=utf-8')
+    .send(JSON.stringify(errorBody(error, request.id)));
+}
+
+/** What happened inside is for the log: a 500 says only where to look. */
+export function errorBody(error: TrivecError, id: string): ErrorBody {
+  const isInternal = error.code === 'internal';
+  return {
+    error: {
+      code: error.code,
+      message: isInternal
+        ? 'Something failed inside the server; its log has the reason under this requestId.'
+        : error.message,
+      param: error.param ?? null,
+      requestId: id,
+    },
+  };
+}
+
+/** Errors of Fastify and Node by their own codes; what is unknown is ours, and internal. */
+export function fromAny(error: unknown, maxBodyBytes: number): TrivecError {
+  if (error instanceof TrivecError) return error;
+  const { code, statusCode, message } = error as Partial<FastifyError>;
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
+    return new TrivecError('body_too_large', `The body is over MAX_BODY_BYTES, ${maxBodyBytes} bytes.`);
+  }
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
+    return new TrivecError('unsupported_media_type', 'The Content-Type must be application/json.', {
+      param: 'content-type',
+    });
+  }
+  if (code === 'FST_ERR_CTP_INVALID_JSON_BODY' || (error instanceof SyntaxError && statusCode === 400)) {
+    return new TrivecError('invalid_json', 'The body is not valid JSON.');
+  }
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    return new TrivecError('invalid_request', message ?? 'The request is malformed.');
+  }
+  return new TrivecError('internal', message ?? String(error), { cause: error });
+}
+
+/** Answers what never became a request: the parser refused it. */
+export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const [line, code, message]: [string, ErrorCode, string] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? ['431 Request Header Fields Too Large', 'invalid_request', 'The headers are too large.']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? ['408 Request Timeout', 'invalid_request', 'The request head took too long.']
+        : ['400 Bad Request', 'invalid_request', 'The request is not valid HTTP.'];
+  const id = requestId({ headers: {} });
+  const body = JSON.stringify(errorBody(new TrivecError(code, message), id));
+  socket.end(
+    `HTTP/1.1 ${line}\r\nconnection: close\r\nx-request-id: ${id}\r\n` +
+      `content-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+/** Which methods a path has, so that a wrong method is told apart from a wrong path. */
+class RouteMethods {
+  readonly #patterns = new Map<string, { matches: RegExp; methods: Set<string> }>();
+
+  add(method: string | string[], url: string): void {
+    let entry = this.#patterns.get(url);
+    if (entry === undefined) {
+      const source = url
+        .split('/')
+        .map((part) =>
+          part.startsWith(':') ? '[^/]+' : part === '*' ? '.*' : part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'),
+        )
+        .join('/');
+      entry = { matches: new RegExp(`^${source}/?$`), methods: new Set() };
+      this.#patterns.set(url, entry);
+    }
+    for (const one of [method].flat()) entry.methods.add(one);
+  }
+
+  methodsAt(path: string): string[] {
+    const found = new Set<string>();
+    for (const { matches, methods } of this.#patterns.values()) {
+      if (matches.test(path)) for (const method of methods) found.add(method);
+    }
+    return [...found].sort();
+  }
+}

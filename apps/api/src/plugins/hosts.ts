@@ -1,0 +1,64 @@
+import { isIP } from 'node:net';
+import type { Config } from '@trivec/core/config';
+import { TrivecError } from '@trivec/core/errors';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import fp from 'fastify-plugin';
+
+type HostConfig = Pick<Config, 'host' | 'allowedHosts' | 'allowAnonymous'>;
+
+/** An API without keys on an open address would serve the whole network: it takes an explicit word. */
+export function assertBindAllowed(config: HostConfig): void {
+  if (isLoopback(config.host) || config.allowAnonymous) return;
+  throw new TrivecError(
+    'invalid_config',
+    `HOST: ${config.host} is reachable from other machines, and there are no API keys. ` +
+      'Listen on 127.0.0.1, or set ALLOW_ANONYMOUS=true if everyone who reaches it may use it.',
+    { param: 'HOST' },
+  );
+}
+
+export function isLoopback(host: string): boolean {
+  const bare = host.replace(/^\[(.*)\]$/, '$1').toLowerCase();
+  if (isIP(bare) === 4) return bare.startsWith('127.');
+  return bare === '::1' || bare === 'localhost' || bare.endsWith('.localhost');
+}
+
+/**
+ * Against web pages that reach for an API on the user's own machine. On a loopback bind the Host header must be a
+ * loopback name (else a page whose name was re-pointed to 127.0.0.1 would count as same origin); on any bind a
+ * request that changes something must not come from a page of another origin.
+ */
+export const hosts = fp<{ config: HostConfig }>(
+  async (app: FastifyInstance, { config }) => {
+    const checksHost = isLoopback(config.host);
+    const allowed = new Set([config.host, ...config.allowedHosts].map((host) => host.toLowerCase()));
+
+    app.addHook('onRequest', async (request) => {
+      const name = hostName(request.headers.host);
+      if (checksHost && !(name !== undefined && (isLoopback(name) || allowed.has(name)))) {
+        throw new TrivecError(
+          'forbidden_host',
+          'The Host header is not a name of this machine. Use localhost, or list the name in ALLOWED_HOSTS.',
+          { param: 'host' },
+        );
+      }
+      if (request.method !== 'GET' && request.method !== 'HEAD' && isForeignOrigin(request)) {
+        throw new TrivecError('forbidden', 'Requests from web pages of another origin are refused.', {
+          param: 'origin',
+        });
+      }
+    });
+  },
+  { name: 'hosts' },
+);
+
+/** The Host header without its port, in lower case. */
+function hostName(header: string | undefined): string | undefined {
+  return header?.replace(/:\d*$/, '').toLowerCase();
+}
+
+function isForeignOrigin(request: FastifyRequest): boolean {
+  const { origin, host } = request.headers;
+  if (origin === undefined) return false;
+  return !URL.canParse(origin) || new URL(origin).host !== host?.toLowerCase();
+}

@@ -1,0 +1,69 @@
+import { Type } from 'typebox';
+import { errorResponses, rawResponse } from '../schemas/common.ts';
+import { LiveSchema, ReadySchema } from '../schemas/models.ts';
+import type { Routes } from '../services.ts';
+
+export const healthRoutes: Routes = async (app, { services: { backend, models, metrics } }) => {
+  app.get(
+    '/health/live',
+    {
+      schema: {
+        summary: 'The process answers',
+        tags: ['operations'],
+        response: { 200: LiveSchema, ...errorResponses() },
+      },
+    },
+    async () => ({ status: 'ok' as const }),
+  );
+
+  app.get(
+    '/health/ready',
+    {
+      schema: {
+        summary: 'The backend answers and a worker serves the configured model',
+        tags: ['operations'],
+        response: { 200: ReadySchema, ...errorResponses('model_unavailable') },
+      },
+    },
+    async () => {
+      await backend.ping();
+      const model = await models.resolve(undefined);
+      const served = await models.served();
+      const workers = served.find((entry) => entry.model.name === model.name)?.workers.length ?? 0;
+      return { status: 'ready' as const, model: model.name, workers };
+    },
+  );
+
+  app.get(
+    '/metrics',
+    {
+      schema: {
+        summary: 'Prometheus metrics',
+        tags: ['operations'],
+        response: { 200: rawResponse('Text format.', { 'text/plain': Type.String() }), ...errorResponses() },
+      },
+    },
+    async (_request, reply) => {
+      await readGauges();
+      reply.type(metrics.registry.contentType);
+      return reply.send((await metrics.registry.metrics()) as never);
+    },
+  );
+
+  /** A scrape during an outage of the backend still tells what this process knows. */
+  async function readGauges(): Promise<void> {
+    metrics.workers.reset();
+    metrics.requestsWaiting.reset();
+    try {
+      for (const { model, workers } of await models.served()) {
+        metrics.workers.set({ model: model.name }, workers.length);
+        metrics.requestsWaiting.set(
+          { model: model.name },
+          await backend.interactive.depth(model.fingerprint),
+        );
+      }
+    } catch (error) {
+      app.log.warn({ err: error }, 'the registry could not be read for /metrics');
+    }
+  }
+};

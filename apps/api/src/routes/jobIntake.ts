@@ -1,0 +1,121 @@
+import type { Readable } from 'node:stream';
+import { TrivecError } from '@trivec/core/errors';
+import { jobView } from '@trivec/core/jobs/jobView';
+import type { DocumentSource, RequestedOptions } from '@trivec/core/jobs/serviceTypes';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { type Static, Type } from 'typebox';
+import { clientGone } from '../clientGone.ts';
+import { errorResponses } from '../schemas/common.ts';
+import { AcceptedSchema, SubmitBody, SubmitEnvelope, SubmitQuery } from '../schemas/jobs.ts';
+import type { Routes } from '../services.ts';
+import { stopUpload, uploadedBytes } from '../upload.ts';
+import { validatorCompiler } from '../validation.ts';
+import { viewerOf } from '../viewer.ts';
+
+const NDJSON = 'application/x-ndjson';
+
+type Options = RequestedOptions & { model?: string };
+
+/** `POST /jobs`, in a scope of its own: the only route that takes a stream. */
+export const jobIntake: Routes = async (app, { services }) => {
+  const { jobs, models, metrics } = services;
+  app.addContentTypeParser([NDJSON, 'application/ndjson', 'application/jsonl'], (_request, payload, done) =>
+    done(null, payload),
+  );
+  app.post(
+    '/jobs',
+    {
+      schema: {
+        summary: 'Embed a corpus',
+        description:
+          'A JSON body, or NDJSON with one document a line (streamed, optionally gzipped) and the options as query parameters. ' +
+          'Answered when nothing can be lost any more.',
+        tags: ['jobs'],
+        querystring: SubmitQuery,
+        body: {
+          content: {
+            'application/json': { schema: SubmitBody },
+            [NDJSON]: {
+              schema: Type.String({ description: 'One document a line: {"id", "text", "payload"?}.' }),
+            },
+          },
+        },
+        response: {
+          202: AcceptedSchema,
+          ...errorResponses(
+            'invalid_json',
+            'invalid_line',
+            'no_documents',
+            'invalid_document',
+            'duplicate_id',
+            'unknown_output',
+            'upload_aborted',
+            'unknown_model',
+            'body_too_large',
+            'too_many_documents',
+            'unsupported_media_type',
+            'model_unavailable',
+            'storage_unavailable',
+            'storage_full',
+          ),
+        },
+      },
+      validatorCompiler: (definition) =>
+        validatorCompiler(
+          definition.httpPart === 'body' ? { ...definition, schema: SubmitEnvelope } : definition,
+        ),
+    },
+    async (request, reply) => {
+      try {
+        const { model: name, ...options } = optionsOf(request);
+        const model = await models.resolve(name);
+        const job = await jobs.submit({
+          source: sourceOf(request),
+          options,
+          model,
+          owner: viewerOf(request).owner,
+          signal: clientGone(reply as FastifyReply),
+        });
+        metrics.jobsSubmitted.inc({ model: model.name });
+        metrics.documentsSubmitted.inc({ model: model.name }, job.counts.documents);
+        const { id, status, links } = jobView(job, Date.now());
+        return reply.code(202).header('location', links.self).send({ id, status, links });
+      } catch (error) {
+        stopUpload(request.raw);
+        throw error;
+      }
+    },
+  );
+};
+
+function isStream(request: FastifyRequest): boolean {
+  return request.mediaType !== 'application/json';
+}
+
+function sourceOf(request: FastifyRequest): DocumentSource {
+  if (isStream(request)) {
+    return {
+      format: 'ndjson',
+      body: uploadedBytes(request.body as Readable, request.headers['content-encoding']),
+    };
+  }
+  return { format: 'array', documents: (request.body as Static<typeof SubmitEnvelope>).documents };
+}
+
+/** From the body or the query, under the same names; never both for one. */
+function optionsOf(request: FastifyRequest): Options {
+  const { outputs, ...query } = request.query as Static<typeof SubmitQuery>;
+  const fromQuery: Options = {
+    ...query,
+    ...(outputs !== undefined && { outputs: outputs.split(',').map((name) => name.trim()) }),
+  };
+  if (isStream(request)) return fromQuery;
+  const { documents: _documents, ...fromBody } = request.body as Static<typeof SubmitEnvelope>;
+  const twice = Object.keys(fromQuery).find((name) => Object.hasOwn(fromBody, name));
+  if (twice !== undefined) {
+    throw new TrivecError('invalid_request', `${twice} is given in the body and in the query.`, {
+      param: twice,
+    });
+  }
+  return { ...fromQuery, ...fromBody };
+}

@@ -1,0 +1,81 @@
+import { errorResponses } from '../schemas/common.ts';
+import { InfoSchema, ModelsSchema } from '../schemas/models.ts';
+import type { Routes } from '../services.ts';
+import { VERSION } from '../version.ts';
+
+export const modelRoutes: Routes = async (app, { services: { config, backend, storage, models } }) => {
+  for (const path of ['/models', '/v1/models']) {
+    app.get(
+      path,
+      {
+        schema: {
+          summary: 'Models that requests can name now',
+          tags: ['models'],
+          response: { 200: ModelsSchema, ...errorResponses() },
+        },
+      },
+      async () => ({
+        object: 'list' as const,
+        data: (await models.served()).map(({ model, isDefault, workers }) => ({
+          id: model.name,
+          object: 'model' as const,
+          created: Math.floor(Math.min(...workers.map(({ startedAtMs }) => startedAtMs)) / 1000),
+          owned_by: 'trivec',
+          default: isDefault,
+          fingerprint: model.fingerprint,
+          dtype: model.dtype,
+          outputs: [...model.outputs],
+          denseDims: model.denseDims,
+          colbertDims: model.colbertDims,
+          maxTokens: model.maxTokens,
+          standIn: model.standIn,
+          description: model.description,
+          license: model.license,
+          workers: workers.length,
+          devices: [...new Set(workers.map(({ device }) => device))],
+        })),
+      }),
+    );
+  }
+
+  app.get(
+    '/info',
+    {
+      schema: {
+        summary: 'Version, backend and limits',
+        tags: ['models'],
+        response: { 200: InfoSchema, ...errorResponses() },
+      },
+    },
+    async () => {
+      const served = await models.served();
+      const {
+        maxBodyBytes,
+        maxInputs,
+        maxInputChars,
+        maxJobDocuments,
+        maxJobBytes,
+        maxLineBytes,
+        requestTimeoutMs,
+      } = config;
+      return {
+        name: 'trivec' as const,
+        version: VERSION,
+        backend: backend.kind,
+        storage: storage.description,
+        model: config.model,
+        models: served.map(({ model }) => model.name),
+        workers: served.reduce((sum, { workers }) => sum + workers.length, 0),
+        limits: {
+          maxBodyBytes,
+          maxInputs,
+          maxInputChars,
+          maxJobDocuments,
+          maxJobBytes,
+          maxLineBytes,
+          requestTimeoutMs,
+        },
+      };
+    },
+  );
+};

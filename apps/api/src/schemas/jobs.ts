@@ -1,0 +1,213 @@
+import { JOB_STATUSES } from '@trivec/core/jobs/records';
+import { SEARCH_MODES } from '@trivec/core/jobs/serviceTypes';
+import { Type } from 'typebox';
+import {
+  ColbertSchema,
+  ModelNameSchema,
+  nullable,
+  OutputSchema,
+  OutputsSchema,
+  SparseSchema,
+  WarningSchema,
+} from './common.ts';
+
+export const JobParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 64 }) });
+
+const DocumentSchema = Type.Object(
+  {
+    id: Type.Union([Type.String({ minLength: 1 }), Type.Integer()], {
+      description: 'Unique in the job; 42 and "42" are the same id.',
+    }),
+    text: Type.String({ minLength: 1 }),
+    payload: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  },
+  { description: 'One text to embed, and what to keep beside it.' },
+);
+
+const options = {
+  model: Type.Optional(ModelNameSchema),
+  dimensions: Type.Optional(
+    Type.Integer({ minimum: 1, description: 'Matryoshka cut of the dense vector, renormalised.' }),
+  ),
+  normalize: Type.Optional(Type.Boolean({ description: 'L2-normalise dense (default true).' })),
+  truncate: Type.Optional(
+    Type.Boolean({
+      description: 'False: a text over the length of the model fails alone (default true: it is cut).',
+    }),
+  ),
+};
+
+const bodyOptions = {
+  ...options,
+  outputs: Type.Optional(OutputsSchema),
+  metadata: Type.Optional(
+    Type.Record(Type.String(), Type.Unknown(), { description: 'Kept and shown, never read.' }),
+  ),
+};
+
+export const SubmitBody = Type.Object(
+  { documents: Type.Array(DocumentSchema, { minItems: 1 }), ...bodyOptions },
+  { additionalProperties: false },
+);
+
+/** What is checked before JobService: it checks documents one by one, and names the one at fault. */
+export const SubmitEnvelope = Type.Object(
+  { documents: Type.Optional(Type.Unknown()), ...bodyOptions },
+  { additionalProperties: false },
+);
+
+export const SubmitQuery = Type.Object(
+  {
+    ...options,
+    outputs: Type.Optional(
+      Type.String({ description: 'Comma-separated; default: all that the model has but colbert.' }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const LinksSchema = Type.Object({ self: Type.String(), results: Type.String(), errors: Type.String() });
+
+export const AcceptedSchema = Type.Object({
+  id: Type.String(),
+  status: Type.Enum([...JOB_STATUSES]),
+  links: LinksSchema,
+});
+
+const DocumentErrorSchema = Type.Object({
+  id: Type.String(),
+  code: Type.String(),
+  message: Type.String(),
+});
+
+export const JobSchema = Type.Object(
+  {
+    id: Type.String(),
+    status: Type.Enum([...JOB_STATUSES]),
+    counts: Type.Object({
+      documents: Type.Integer(),
+      embedded: Type.Integer(),
+      written: Type.Integer({ description: 'At the destination; 0 for a job without one.' }),
+      failed: Type.Integer(),
+    }),
+    tokens: Type.Integer({ description: 'Embedded so far, special tokens included.' }),
+    tokensPerSecond: nullable(Type.Number()),
+    etaSeconds: nullable(Type.Number()),
+    createdAt: Type.String(),
+    startedAt: nullable(Type.String()),
+    finishedAt: nullable(Type.String()),
+    model: Type.Object(
+      { name: Type.String(), fingerprint: Type.String() },
+      { additionalProperties: Type.Unknown() },
+    ),
+    outputs: Type.Array(OutputSchema),
+    options: Type.Object(
+      { normalize: Type.Boolean(), truncate: Type.Boolean(), dimensions: Type.Optional(Type.Integer()) },
+      { additionalProperties: Type.Unknown() },
+    ),
+    truncated: Type.Integer({ description: 'Documents that were cut to the length of the model.' }),
+    warnings: Type.Array(Type.Object({ code: Type.String(), message: Type.String() })),
+    errors: Type.Array(DocumentErrorSchema, { description: 'The first ten; `links.errors` has all.' }),
+    links: LinksSchema,
+  },
+  { $id: 'Job' },
+);
+
+export const JobListQuery = Type.Object(
+  {
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, description: 'Default 20.' })),
+    cursor: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 512, description: '`nextCursor` of the page before.' }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+export const JobListSchema = Type.Object({
+  jobs: Type.Array(Type.Unsafe<unknown>(Type.Ref('Job#')), { description: 'Newest first.' }),
+  nextCursor: nullable(Type.String()),
+});
+
+export const ResultsQuery = Type.Object(
+  {
+    cursor: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 512, description: '`x-next-cursor` of the page before.' }),
+    ),
+    limit: Type.Optional(Type.Integer({ minimum: 1, description: 'Rows; all there are when absent.' })),
+  },
+  { additionalProperties: false },
+);
+
+export const ResultLineSchema = Type.Object({
+  id: Type.String(),
+  chunk: Type.Integer(),
+  tokens: Type.Integer(),
+  dense: Type.Optional(Type.Array(Type.Number())),
+  sparse: Type.Optional(SparseSchema),
+  colbert: Type.Optional(ColbertSchema),
+});
+
+export const ErrorLineSchema = DocumentErrorSchema;
+
+export const searchBody = (maxInputChars: number) =>
+  Type.Object(
+    {
+      query: Type.String({ minLength: 1, maxLength: maxInputChars }),
+      mode: Type.Optional(
+        Type.Enum([...SEARCH_MODES], { description: 'Default hybrid: the mix of what the job has.' }),
+      ),
+      limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'Default 10.' })),
+      explain: Type.Optional(Type.Boolean({ description: 'Also say which tokens carried a hit.' })),
+    },
+    { additionalProperties: false },
+  );
+
+const ScoresSchema = Type.Object({
+  dense: Type.Optional(Type.Number()),
+  sparse: Type.Optional(Type.Number()),
+  colbert: Type.Optional(Type.Number()),
+});
+
+export const SearchResultSchema = Type.Object({
+  hits: Type.Array(
+    Type.Object({
+      id: Type.String(),
+      chunk: Type.Integer(),
+      score: Type.Number(),
+      scores: ScoresSchema,
+      text: Type.String(),
+      payload: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+      explanation: Type.Optional(
+        Type.Object({
+          sparse: Type.Optional(
+            Type.Array(
+              Type.Object({
+                tokenId: Type.Integer(),
+                token: Type.String(),
+                queryWeight: Type.Number(),
+                documentWeight: Type.Number(),
+                product: Type.Number(),
+              }),
+            ),
+          ),
+          colbert: Type.Optional(
+            Type.Array(
+              Type.Object({
+                queryIndex: Type.Integer(),
+                queryTokenId: Type.Optional(Type.Integer()),
+                queryToken: Type.Optional(Type.String()),
+                documentIndex: Type.Integer(),
+                similarity: Type.Number(),
+              }),
+            ),
+          ),
+        }),
+      ),
+    }),
+    { description: 'Best first.' },
+  ),
+  scanned: Type.Integer({ description: 'Rows looked at.' }),
+  weights: ScoresSchema,
+  notes: Type.Array(Type.String()),
+  warnings: Type.Array(WarningSchema),
+});

@@ -1,0 +1,53 @@
+import { Type } from 'typebox';
+import { OutputSchema } from './common.ts';
+
+export const ModelsSchema = Type.Object({
+  object: Type.Literal('list'),
+  data: Type.Array(
+    Type.Object({
+      id: Type.String({ description: 'What requests give as `model`.' }),
+      object: Type.Literal('model'),
+      created: Type.Integer({ description: 'Seconds since the epoch: when its oldest worker started.' }),
+      owned_by: Type.String(),
+      default: Type.Boolean({ description: 'What a request gets that names no model.' }),
+      fingerprint: Type.String(),
+      dtype: Type.String(),
+      outputs: Type.Array(OutputSchema),
+      denseDims: Type.Integer(),
+      colbertDims: Type.Integer(),
+      maxTokens: Type.Integer(),
+      standIn: Type.Boolean({ description: 'True: it only stands in for a real model.' }),
+      description: Type.String(),
+      license: Type.String(),
+      workers: Type.Integer(),
+      devices: Type.Array(Type.String()),
+    }),
+  ),
+});
+
+export const InfoSchema = Type.Object({
+  name: Type.Literal('trivec'),
+  version: Type.String(),
+  backend: Type.Enum(['embedded', 'redis']),
+  storage: Type.String(),
+  model: Type.String({ description: 'The configured model.' }),
+  models: Type.Array(Type.String(), { description: 'Served now.' }),
+  workers: Type.Integer(),
+  limits: Type.Object({
+    maxBodyBytes: Type.Integer(),
+    maxInputs: Type.Integer(),
+    maxInputChars: Type.Integer(),
+    maxJobDocuments: Type.Integer(),
+    maxJobBytes: Type.Integer(),
+    maxLineBytes: Type.Integer(),
+    requestTimeoutMs: Type.Integer(),
+  }),
+});
+
+export const LiveSchema = Type.Object({ status: Type.Literal('ok') });
+
+export const ReadySchema = Type.Object({
+  status: Type.Literal('ready'),
+  model: Type.String(),
+  workers: Type.Integer(),
+});

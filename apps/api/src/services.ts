@@ -1,0 +1,14 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { Metrics } from '@trivec/core/telemetry/metrics';
+import type { ApiDeps } from './deps.ts';
+import type { Embedder } from './embedder.ts';
+import type { ModelDirectory } from './modelDirectory.ts';
+
+/** What routes are built from: the deps, and the handlers made of them. */
+export interface Services extends Pick<ApiDeps, 'config' | 'backend' | 'jobs' | 'storage'> {
+  metrics: Metrics;
+  models: ModelDirectory;
+  embedder: Embedder;
+}
+
+export type Routes = FastifyPluginAsyncTypebox<{ services: Services }>;
