@@ -2,6 +2,7 @@ import { openBackend } from '@trivec/core/backend/open';
 import { loadConfig, readEnvironment } from '@trivec/core/config';
 import { TrivecError } from '@trivec/core/errors';
 import { JobService } from '@trivec/core/jobs/jobService';
+import { Reconciler } from '@trivec/core/jobs/reconciler';
 import { closeOnSignal, Resources } from '@trivec/core/shutdown';
 import { openStorage } from '@trivec/core/storage/open';
 import { createLogger } from '@trivec/core/telemetry/logger';
@@ -19,6 +20,7 @@ async function main(): Promise<void> {
     const backend = resources.add(await openBackend(config, logger));
     const storage = resources.add(await openStorage(config));
     const jobs = new JobService({ backend, storage, config, logger });
+    resources.add(new Reconciler({ backend, storage, config, logger })).start();
     const metrics = createMetrics({ processMetrics: true });
     const app = resources.add(await buildApi({ config, backend, jobs, storage, logger, metrics }));
     const address = await app.listen({ host: config.host, port: config.port });

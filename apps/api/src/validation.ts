@@ -19,16 +19,24 @@ export const validatorCompiler: FastifySchemaCompiler<TSchema> = (definition) =>
   };
 };
 
-/** The first problem of the deepest place, as an error a person can act on. Values of fields are never repeated. */
+/**
+ * The most telling problem of the deepest place, as an error a person can act on: where a union was missed, what one
+ * branch says of a value of its own type, before the types. Values of fields are never repeated.
+ */
 export function refusal(
-  problems: readonly FastifySchemaValidationError[],
+  all: readonly FastifySchemaValidationError[],
   value: unknown,
   part: Part,
   schema: TSchema,
 ): TrivecError {
+  // An unknown field is also reported by itself, as a value that no schema allows.
+  const problems = all.filter(({ keyword }) => keyword !== 'boolean');
   const deepest = Math.max(...problems.map(depth));
   const here = problems.filter((problem) => depth(problem) === deepest);
-  const problem = here.find(({ keyword }) => keyword !== 'anyOf') ?? here[0];
+  const problem =
+    here.find(({ keyword }) => keyword !== 'anyOf' && keyword !== 'type') ??
+    here.find(({ keyword }) => keyword !== 'anyOf') ??
+    here[0];
   if (problem === undefined) return new TrivecError('invalid_request', 'The request is malformed.');
   const path = fieldPath(problem.instancePath);
   const name = path === '' ? `The ${part === 'querystring' ? 'query' : part}` : path;

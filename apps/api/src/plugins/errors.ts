@@ -71,9 +71,13 @@ export function fromAny(error: unknown, maxBodyBytes: number): TrivecError {
     return new TrivecError('body_too_large', `The body is over MAX_BODY_BYTES, ${maxBodyBytes} bytes.`);
   }
   if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
-    return new TrivecError('unsupported_media_type', 'The Content-Type must be application/json.', {
-      param: 'content-type',
-    });
+    return new TrivecError(
+      'unsupported_media_type',
+      'The Content-Type must be application/json; POST /jobs takes application/x-ndjson, too.',
+      {
+        param: 'content-type',
+      },
+    );
   }
   if (code === 'FST_ERR_CTP_INVALID_JSON_BODY' || (error instanceof SyntaxError && statusCode === 400)) {
     return new TrivecError('invalid_json', 'The body is not valid JSON.');

@@ -21,7 +21,7 @@ const DocumentSchema = Type.Object(
     text: Type.String({ minLength: 1 }),
     payload: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   },
-  { description: 'One text to embed, and what to keep beside it.' },
+  { additionalProperties: false, description: 'One text to embed, and what to keep beside it.' },
 );
 
 const options = {
