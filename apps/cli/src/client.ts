@@ -1,0 +1,285 @@
+import { Readable } from 'node:stream';
+import type { JobView, ResultFormat, SearchMode } from '@trivec/core/jobs/serviceTypes';
+import type { Output } from '@trivec/core/vectors/types';
+
+export type { JobView, ResultFormat, SearchMode };
+
+/** What a server answered instead of the thing asked for; `status` 0 where none answered at all. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  /** The server's code, or `server_unreachable`, or `not_trivec` for a server that speaks otherwise. */
+  readonly code: string;
+  readonly status: number;
+  readonly param: string | undefined;
+  readonly requestId: string | undefined;
+
+  constructor(
+    code: string,
+    status: number,
+    message: string,
+    details: { param?: string | undefined; requestId?: string | undefined; cause?: unknown } = {},
+  ) {
+    super(message, { cause: details.cause });
+    this.code = code;
+    this.status = status;
+    this.param = details.param;
+    this.requestId = details.requestId;
+  }
+}
+
+/** Options of a job, as `POST /jobs` takes them in its query. */
+export interface JobRequest {
+  outputs?: readonly string[];
+  model?: string;
+  truncate?: boolean;
+}
+
+export interface SearchRequest {
+  query: string;
+  mode?: SearchMode;
+  limit?: number;
+  explain?: boolean;
+}
+
+/** `POST /jobs/:id/search`. */
+export interface SearchAnswer {
+  hits: SearchHit[];
+  /** Rows looked at. */
+  scanned: number;
+  /** For `hybrid`: what each output counted for. */
+  weights: Partial<Record<Output, number>>;
+  notes: string[];
+}
+
+export interface SearchHit {
+  id: string;
+  chunk: number;
+  score: number;
+  scores: Partial<Record<Output, number>>;
+  text: string;
+  payload?: Record<string, unknown>;
+  explanation?: {
+    /** Heaviest first. */
+    sparse?: { token: string; queryWeight: number; documentWeight: number; product: number }[];
+    /** One a token of the query, in order. */
+    colbert?: {
+      queryToken?: string;
+      documentIndex: number;
+      documentToken?: string;
+      similarity: number;
+    }[];
+  };
+}
+
+/** An item of `GET /models`. */
+export interface ModelView {
+  id: string;
+  default: boolean;
+  fingerprint: string;
+  dtype: string;
+  outputs: Output[];
+  denseDims: number;
+  colbertDims: number;
+  maxTokens: number;
+  standIn: boolean;
+  description: string;
+  license: string;
+  workers: number;
+  devices: string[];
+}
+
+export interface RequestOptions {
+  signal?: AbortSignal;
+}
+
+/** The HTTP API, typed. Every method throws `ApiError`, or an AbortError when its signal says so. */
+export class TrivecClient {
+  readonly url: string;
+
+  constructor(url: string) {
+    this.url = url.replace(/\/+$/, '');
+  }
+
+  /** Resolves when a trivec server answers at all. */
+  async live(options: RequestOptions = {}): Promise<void> {
+    await (await this.#send('GET', '/health/live', options)).body?.cancel();
+  }
+
+  /** False until a worker with the model is there. */
+  async ready(options: RequestOptions = {}): Promise<boolean> {
+    try {
+      await (await this.#send('GET', '/health/ready', options)).body?.cancel();
+      return true;
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 503) return false;
+      throw error;
+    }
+  }
+
+  async models(options: RequestOptions = {}): Promise<ModelView[]> {
+    const body = await this.#json<{ data: ModelView[] }>('GET', '/models', options);
+    return body.data;
+  }
+
+  /**
+   * Streams documents as NDJSON; resolves with the job's id once the server has all of them safe. What `lines`
+   * throws is thrown on, and no job is made.
+   */
+  async submit(
+    lines: AsyncIterable<Uint8Array | string>,
+    request: JobRequest,
+    options: RequestOptions = {},
+  ): Promise<string> {
+    const query = queryOf({ ...request, outputs: request.outputs?.join(',') });
+    let sourceError: unknown;
+    async function* guarded(): AsyncGenerator<Uint8Array | string> {
+      try {
+        yield* lines;
+      } catch (error) {
+        sourceError = error;
+        throw error;
+      }
+    }
+    const answer = await this.#json<{ id: string }>('POST', `/jobs${query}`, {
+      ...options,
+      contentType: 'application/x-ndjson',
+      body: Readable.toWeb(Readable.from(guarded(), { objectMode: false })) as ReadableStream,
+    }).catch((error: unknown) => {
+      // fetch reports a body that failed as a network failure.
+      throw sourceError ?? error;
+    });
+    return answer.id;
+  }
+
+  job(id: string, options: RequestOptions = {}): Promise<JobView> {
+    return this.#json('GET', jobPath(id), options);
+  }
+
+  /** One page, newest first. */
+  jobs(
+    page: { limit?: number; cursor?: string } = {},
+    options: RequestOptions = {},
+  ): Promise<{ jobs: JobView[]; nextCursor: string | null }> {
+    return this.#json('GET', `/jobs${queryOf({ ...page })}`, options);
+  }
+
+  cancel(id: string, options: RequestOptions = {}): Promise<JobView> {
+    return this.#json('POST', `${jobPath(id)}/cancel`, options);
+  }
+
+  async delete(id: string, options: RequestOptions = {}): Promise<void> {
+    await (await this.#send('DELETE', jobPath(id), options)).body?.cancel();
+  }
+
+  /** The finished part, as one body of NDJSON lines or one Arrow stream. */
+  async results(
+    id: string,
+    format: ResultFormat,
+    options: RequestOptions = {},
+  ): Promise<AsyncIterable<Uint8Array>> {
+    const response = await this.#send('GET', `${jobPath(id)}/results`, {
+      ...options,
+      accept: format === 'arrow' ? 'application/vnd.apache.arrow.stream' : 'application/x-ndjson',
+    });
+    return bytesOf(response);
+  }
+
+  /** Every failed document, as NDJSON lines of `{id, code, message}`. */
+  async errors(id: string, options: RequestOptions = {}): Promise<AsyncIterable<Uint8Array>> {
+    return bytesOf(await this.#send('GET', `${jobPath(id)}/errors`, options));
+  }
+
+  search(id: string, request: SearchRequest, options: RequestOptions = {}): Promise<SearchAnswer> {
+    return this.#json('POST', `${jobPath(id)}/search`, {
+      ...options,
+      contentType: 'application/json',
+      body: JSON.stringify(request),
+    });
+  }
+
+  async #json<T>(method: string, path: string, options: SendOptions): Promise<T> {
+    const response = await this.#send(method, path, options);
+    try {
+      return (await response.json()) as T;
+    } catch (error) {
+      if (options.signal?.aborted) throw error;
+      throw notTrivec(this.url, response.status, error);
+    }
+  }
+
+  async #send(method: string, path: string, options: SendOptions): Promise<Response> {
+    const headers: Record<string, string> = { accept: options.accept ?? 'application/json' };
+    if (options.contentType !== undefined) headers['content-type'] = options.contentType;
+    let response: Response;
+    try {
+      response = await fetch(this.url + path, {
+        method,
+        headers,
+        ...(options.body !== undefined && { body: options.body, duplex: 'half' }),
+        ...(options.signal !== undefined && { signal: options.signal }),
+      });
+    } catch (error) {
+      if (options.signal?.aborted) throw error;
+      throw unreachable(this.url, error);
+    }
+    if (response.ok) return response;
+    throw await errorOf(this.url, response);
+  }
+}
+
+interface SendOptions extends RequestOptions {
+  accept?: string;
+  contentType?: string;
+  body?: string | ReadableStream;
+}
+
+function jobPath(id: string): string {
+  return `/jobs/${encodeURIComponent(id)}`;
+}
+
+function queryOf(values: Record<string, string | number | boolean | undefined>): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) if (value !== undefined) query.set(name, String(value));
+  return query.size === 0 ? '' : `?${query}`;
+}
+
+async function* bytesOf(response: Response): AsyncGenerator<Uint8Array> {
+  if (response.body === null) return;
+  yield* response.body;
+}
+
+async function errorOf(url: string, response: Response): Promise<ApiError> {
+  let error: { code?: unknown; message?: unknown; param?: unknown; requestId?: unknown } | undefined;
+  try {
+    error = ((await response.json()) as { error?: typeof error }).error;
+  } catch (cause) {
+    return notTrivec(url, response.status, cause);
+  }
+  if (typeof error?.code !== 'string' || typeof error.message !== 'string') {
+    return notTrivec(url, response.status, undefined);
+  }
+  return new ApiError(error.code, response.status, error.message, {
+    param: typeof error.param === 'string' ? error.param : undefined,
+    requestId: typeof error.requestId === 'string' ? error.requestId : undefined,
+  });
+}
+
+function notTrivec(url: string, status: number, cause: unknown): ApiError {
+  return new ApiError(
+    'not_trivec',
+    status,
+    `What answers at ${url} (status ${status}) is not a trivec server.`,
+    {
+      cause,
+    },
+  );
+}
+
+/** fetch hides the reason in `cause`; with several addresses tried, in the first of its errors. */
+function unreachable(url: string, error: unknown): ApiError {
+  const cause = (error as Error).cause;
+  const first = cause instanceof AggregateError ? cause.errors[0] : cause;
+  const code = (first as NodeJS.ErrnoException | undefined)?.code;
+  const why = code ?? (first instanceof Error ? first.message : (error as Error).message);
+  return new ApiError('server_unreachable', 0, `No server answers at ${url} (${why}).`, { cause: error });
+}

@@ -1,0 +1,154 @@
+import { TrivecError } from '@trivec/core/errors';
+import { ApiError, type JobRequest, type ResultFormat, type TrivecClient } from '../client.ts';
+import type { Connection } from '../connect.ts';
+import { type CommandContext, type CommonOptions, EXIT, say, withConnection } from '../context.ts';
+import { type FieldMapping, mappedFields } from '../fields.ts';
+import { formatBytes, formatCount, formatNumberOf } from '../format.ts';
+import { openProgress } from '../progress.ts';
+import { openRecords } from '../readers/open.ts';
+import type { InputFormat, RecordFile } from '../readers/recordFile.ts';
+import { documentLines, type UploadTally } from '../upload.ts';
+import { watchJob } from '../watch.ts';
+import { reportEnd } from './report.ts';
+
+export interface EmbedOptions extends CommonOptions {
+  outputs?: string[];
+  model?: string;
+  out?: string;
+  format: ResultFormat;
+  inputFormat?: InputFormat;
+  idField: string;
+  number?: boolean;
+  textField: string[];
+  payloadField?: string[];
+  skipInvalid?: boolean;
+  truncate: boolean;
+  detach?: boolean;
+}
+
+/** A file to a job to vectors in a folder. */
+export function embed(context: CommandContext, path: string, options: EmbedOptions): Promise<number> {
+  return withConnection(context, options, async (connection) => {
+    if (options.detach && connection.inProcess) {
+      throw new TrivecError(
+        'invalid_request',
+        '--detach needs a server that goes on with the job: npm start.',
+        {
+          param: '--detach',
+        },
+      );
+    }
+    const id = await send(context, connection, path, options);
+    if (options.detach) {
+      say(context, `Job ${id} runs at ${connection.client.url}. Follow it: trivec watch ${id}`);
+      context.out.write(`${id}\n`);
+      return EXIT.done;
+    }
+    return finish(context, connection, id, options);
+  });
+}
+
+async function send(
+  context: CommandContext,
+  { client }: Connection,
+  path: string,
+  options: EmbedOptions,
+): Promise<string> {
+  const mapping = mappingOf(options);
+  const fields = mappedFields(mapping);
+  const file = await openRecords(path, {
+    maxLineBytes: context.config.maxLineBytes,
+    ...(options.inputFormat !== undefined && { format: options.inputFormat }),
+    ...(fields !== undefined && { fields }),
+  });
+  const tally: UploadTally = { documents: 0, skipped: 0, firstSkipped: undefined };
+  const progress = openProgress({
+    label: 'sending',
+    show: showFile(file),
+    total: file.progress().total ?? 0,
+    stream: context.err,
+  });
+  let id: string;
+  try {
+    const lines = documentLines(file, {
+      mapping,
+      skipInvalid: options.skipInvalid ?? false,
+      tally,
+      onProgress: () => progress.update(file.progress().done, formatNumberOf(tally.documents, 'document')),
+    });
+    id = await submit(client, lines, options, context.signal);
+  } catch (error) {
+    if (context.signal.aborted)
+      throw interrupted('Interrupted while sending: no job was made. Run it again.');
+    throw error;
+  } finally {
+    progress.stop();
+  }
+  if (tally.skipped > 0) {
+    say(context, `${formatNumberOf(tally.skipped, 'record')} left out. The first: ${tally.firstSkipped}`);
+  }
+  return id;
+}
+
+function submit(
+  client: TrivecClient,
+  lines: AsyncIterable<string>,
+  options: EmbedOptions,
+  signal: AbortSignal,
+): Promise<string> {
+  const request: JobRequest = {
+    ...(options.outputs !== undefined && { outputs: options.outputs }),
+    ...(options.model !== undefined && { model: options.model }),
+    ...(!options.truncate && { truncate: false }),
+  };
+  return client.submit(lines, request, { signal });
+}
+
+async function finish(
+  context: CommandContext,
+  connection: Connection,
+  id: string,
+  options: EmbedOptions,
+): Promise<number> {
+  try {
+    const job = await watchJob(connection.client, id, {
+      signal: context.signal,
+      progress: { stream: context.err },
+    });
+    return await reportEnd(context, connection, job, options);
+  } catch (error) {
+    if (!context.signal.aborted) throw error;
+    throw interrupted(resumeHint(connection, id, context.config.dataDir, options.out));
+  }
+}
+
+/** How to go on with a job that this process no longer follows. */
+export function resumeHint(
+  { client, inProcess }: Connection,
+  id: string,
+  dataDir: string,
+  out: string | undefined,
+): string {
+  const results = `trivec results ${id} --out ${out ?? 'DIR'}`;
+  return inProcess
+    ? `Interrupted. Job ${id} is kept in ${dataDir} and goes on with: trivec watch ${id} (or npm start). Then: ${results}`
+    : `Interrupted. Job ${id} goes on at ${client.url}. Follow it: trivec watch ${id}. Its results: ${results}`;
+}
+
+export function interrupted(message: string): ApiError {
+  return new ApiError('interrupted', 0, message);
+}
+
+function mappingOf(options: EmbedOptions): FieldMapping {
+  const all = options.payloadField?.includes('*') ?? false;
+  return {
+    id: options.number ? undefined : options.idField,
+    text: options.textField,
+    payload: all ? 'all' : options.payloadField,
+  };
+}
+
+function showFile(file: RecordFile): (done: number, total: number) => string {
+  if (file.unit === 'row') return (done, total) => `${formatCount(done)}/${formatCount(total)} rows`;
+  return (done, total) => (total === 0 ? formatBytes(done) : `${formatBytes(done)}/${formatBytes(total)}`);
+}

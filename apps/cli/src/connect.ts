@@ -1,0 +1,100 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Config } from '@trivec/core/config';
+import { TrivecError } from '@trivec/core/errors';
+import { ApiError, TrivecClient } from './client.ts';
+
+const PROBE_TIMEOUT_MS = 3_000;
+const MODEL_TIMEOUT_MS = 180_000;
+
+export interface Connection {
+  client: TrivecClient;
+  /** True where this process itself is the server, for as long as the command runs. */
+  inProcess: boolean;
+  close(): Promise<void>;
+}
+
+export interface ConnectOptions {
+  config: Config;
+  /** `--url`: then nothing else is tried. */
+  url: string | undefined;
+  /** Says what is being waited for. */
+  log: (line: string) => void;
+  /** Starts API, worker and embedded backend in this process. */
+  startServer: (config: Config) => Promise<{ url: string; close(): Promise<void> }>;
+}
+
+/**
+ * The server of `--url`, or the one that the configuration describes; where that one does not run and the
+ * embedded backend's folder is free, a server inside this process. Throws `server_unreachable`.
+ */
+export async function connect(options: ConnectOptions): Promise<Connection> {
+  const { config, log } = options;
+  const client = new TrivecClient(options.url ?? defaultUrl(config));
+  try {
+    await client.live({ signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
+    return { client, inProcess: false, close: () => Promise.resolve() };
+  } catch (error) {
+    const reason = reasonOf(error, client.url);
+    if (options.url !== undefined || config.backendUrl !== 'embedded') throw reason;
+    if (reason.code !== 'server_unreachable') throw reason;
+  }
+  return startInProcess(options, client.url, log);
+}
+
+/** Where `npm start` with this configuration listens, seen from this machine. */
+export function defaultUrl(config: Pick<Config, 'host' | 'port'>): string {
+  const wildcard: Record<string, string> = { '0.0.0.0': '127.0.0.1', '::': '[::1]' };
+  const host = wildcard[config.host] ?? (config.host.includes(':') ? `[${config.host}]` : config.host);
+  return `http://${host}:${config.port}`;
+}
+
+async function startInProcess(
+  options: ConnectOptions,
+  triedUrl: string,
+  log: (line: string) => void,
+): Promise<Connection> {
+  const { config } = options;
+  log(`No server at ${triedUrl}: working in this process, with the data in ${config.dataDir}.`);
+  let server: { url: string; close(): Promise<void> };
+  try {
+    server = await options.startServer({ ...config, host: '127.0.0.1', port: 0 });
+  } catch (error) {
+    if (!(error instanceof TrivecError) || error.code !== 'data_dir_in_use') throw error;
+    throw new ApiError(
+      'server_unreachable',
+      0,
+      `No server answers at ${triedUrl}, yet one holds the data: ${error.message} Give its address with --url.`,
+    );
+  }
+  const client = new TrivecClient(server.url);
+  try {
+    await untilReady(client, MODEL_TIMEOUT_MS);
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+  return { client, inProcess: true, close: () => server.close() };
+}
+
+/** Resolves once a worker has loaded the model. */
+export async function untilReady(client: TrivecClient, timeoutMs: number): Promise<void> {
+  const giveUpAtMs = performance.now() + timeoutMs;
+  while (!(await client.ready())) {
+    if (performance.now() > giveUpAtMs) {
+      throw new ApiError('model_unavailable', 503, `The model was not loaded within ${timeoutMs / 1000} s.`);
+    }
+    await sleep(100);
+  }
+}
+
+function reasonOf(error: unknown, url: string): ApiError {
+  if (error instanceof ApiError) return error;
+  return new ApiError(
+    'not_trivec',
+    0,
+    `What listens at ${url} did not answer within ${PROBE_TIMEOUT_MS / 1000} s.`,
+    {
+      cause: error,
+    },
+  );
+}

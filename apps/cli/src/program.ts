@@ -1,0 +1,140 @@
+import { SEARCH_MODES } from '@trivec/core/jobs/serviceTypes';
+import { OUTPUTS } from '@trivec/core/vectors/types';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { type EmbedOptions, embed } from './commands/embed.ts';
+import { cancel, listJobs, remove, results, showJob, watch } from './commands/jobs.ts';
+import { listModels } from './commands/models.ts';
+import { search } from './commands/search.ts';
+import { defaultUrl } from './connect.ts';
+import type { CommandContext } from './context.ts';
+import { INPUT_FORMATS } from './readers/recordFile.ts';
+
+const DESCRIPTION = `Corpora and queries to dense, sparse and ColBERT vectors.
+
+Talks to the trivec server at --url, or else at HOST:PORT of the environment or .env. Where none runs there, the command works by itself on DATA_DIR, as the server would.`;
+
+const EXIT_CODES = `
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some documents failed; 130 interrupted.`;
+
+/** The command line. `finish` receives the exit code of the command that ran. */
+export function buildProgram(context: CommandContext, finish: (exitCode: number) => void): Command {
+  const program = new Command('trivec')
+    .description(DESCRIPTION)
+    .helpCommand(false)
+    .showHelpAfterError('(--help lists what there is)')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => context.out.write(text),
+      writeErr: (text) => context.err.write(text),
+    })
+    .addHelpText('after', EXIT_CODES);
+
+  const command = (usage: string, description: string) =>
+    program
+      .command(usage)
+      .description(description)
+      .addOption(
+        new Option('--url <url>', `the server; default ${defaultUrl(context.config)} (HOST, PORT)`).argParser(
+          url,
+        ),
+      )
+      .option('--json', 'print JSON on stdout instead of text');
+  const run = async (work: Promise<number>) => finish(await work);
+  const format = () =>
+    new Option('--format <format>', 'of the vectors').choices(['ndjson', 'arrow']).default('ndjson');
+
+  command('embed', 'Embed a file: NDJSON, CSV, TSV (each also .gz) or Parquet.')
+    .argument('<file>', 'one document a line or row; - reads a pipe')
+    .option(
+      '--outputs <names>',
+      `comma-separated: ${OUTPUTS.join(', ')} (default: all the model has but colbert)`,
+      list,
+    )
+    .option('--model <name>', 'one that trivec models lists (default: the server’s)')
+    .option('--out <dir>', 'folder for results.ndjson or results.arrow, errors.ndjson and job.json')
+    .addOption(format())
+    .addOption(
+      new Option('--input-format <format>', 'default: what the name says').choices([...INPUT_FORMATS]),
+    )
+    .option('--id-field <name>', 'field with the id', 'id')
+    .option('--number', 'use the line or row number as the id')
+    .option('--text-field <names>', 'fields with the text, comma-separated, joined by a line break', list, [
+      'text',
+    ])
+    .option(
+      '--payload-field <names>',
+      'fields to keep as payload, comma-separated; * keeps all others (default: an object called payload)',
+      list,
+    )
+    .option('--skip-invalid', 'leave out records without id or text, and say how many')
+    .option('--no-truncate', 'let a document over the model’s length fail instead of cutting it')
+    .option('--detach', 'do not wait: print the job’s id and end')
+    .action((file: string, options: EmbedOptions) => run(embed(context, file, options)));
+
+  command('jobs', 'List jobs, the newest first.')
+    .addOption(new Option('--limit <count>', 'jobs to list').argParser(integerFrom(1, 100)).default(20))
+    .option('--cursor <cursor>', 'where the list before ended')
+    .action((options) => run(listJobs(context, options)));
+
+  command('job', 'Show one job.')
+    .argument('<id>', 'of the job')
+    .action((id: string, options) => run(showJob(context, id, options)));
+
+  command('watch', 'Follow a job to its end.')
+    .argument('<id>', 'of the job')
+    .option('--out <dir>', 'then save its results there')
+    .addOption(format())
+    .action((id: string, options) => run(watch(context, id, options)));
+
+  command('results', 'Save or print the vectors of a job, as far as it is.')
+    .argument('<id>', 'of the job')
+    .option('--out <dir>', 'folder to save them in (default: print them)')
+    .addOption(format())
+    .action((id: string, options) => run(results(context, id, options)));
+
+  command('search', 'Ask a question about the documents of a job.')
+    .argument('<id>', 'of the job')
+    .argument('<question>', 'in quotes')
+    .addOption(
+      new Option('--mode <mode>', 'which vectors decide').choices([...SEARCH_MODES]).default('hybrid'),
+    )
+    .addOption(new Option('--limit <count>', 'hits to show').argParser(integerFrom(1, 1000)).default(10))
+    .option('--explain', 'show which tokens carried each hit')
+    .action((id: string, question: string, options) => run(search(context, id, question, options)));
+
+  command('cancel', 'End a job now; what is done stays.')
+    .argument('<id>', 'of the job')
+    .action((id: string, options) => run(cancel(context, id, options)));
+
+  command('delete', 'Delete a job, its documents and its results.')
+    .argument('<id>', 'of the job')
+    .action((id: string, options) => run(remove(context, id, options)));
+
+  command('models', 'List the models that are served.').action((options) =>
+    run(listModels(context, options)),
+  );
+
+  return program;
+}
+
+function list(value: string): string[] {
+  const names = value
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+  if (names.length === 0) throw new InvalidArgumentError('It names nothing.');
+  return names;
+}
+
+function url(value: string): string {
+  if (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol)) return value;
+  throw new InvalidArgumentError('It must be an http:// or https:// address.');
+}
+
+function integerFrom(minimum: number, maximum: number): (value: string) => number {
+  return (value) => {
+    const number = Number(value);
+    if (/^\d+$/.test(value) && number >= minimum && number <= maximum) return number;
+    throw new InvalidArgumentError(`It must be an integer from ${minimum} to ${maximum}.`);
+  };
+}

@@ -1,0 +1,76 @@
+import cliProgress from 'cli-progress';
+import { formatCount } from './format.ts';
+
+/** What goes on, as one bar on a terminal, or as a line every two seconds where output is kept (CI, a file). */
+export interface Progress {
+  /** `done` and `total` in the unit of the label; `note` says the rest. */
+  update(done: number, note: string): void;
+  /** Leaves the last state on the screen. */
+  stop(): void;
+}
+
+export interface ProgressOptions {
+  label: string;
+  /** `documents`; or a function that shows the two numbers. */
+  show: (done: number, total: number) => string;
+  total: number;
+  stream?: NodeJS.WriteStream;
+  /** Between two lines where there is no terminal. */
+  lineIntervalMs?: number;
+}
+
+export function openProgress(options: ProgressOptions): Progress {
+  const stream = options.stream ?? process.stderr;
+  return stream.isTTY ? bar(options, stream) : lines(options, stream);
+}
+
+export function showDocuments(done: number, total: number): string {
+  return `${formatCount(done)}/${formatCount(total)} documents`;
+}
+
+function bar({ label, show, total }: ProgressOptions, stream: NodeJS.WriteStream): Progress {
+  const single = new cliProgress.SingleBar(
+    {
+      format: `${label} {bar} {percentage}% {shown} {note}`,
+      barsize: 24,
+      hideCursor: true,
+      // Ctrl-C is the command's own business; it calls stop().
+      gracefulExit: false,
+      stream,
+    },
+    cliProgress.Presets.shades_classic,
+  );
+  single.start(Math.max(1, total), 0, { shown: show(0, total), note: '' });
+  return {
+    update(done, note) {
+      single.update(Math.min(done, total), {
+        shown: show(done, total),
+        note: note === '' ? '' : `· ${note}`,
+      });
+    },
+    stop() {
+      single.stop();
+    },
+  };
+}
+
+function lines(options: ProgressOptions, stream: NodeJS.WriteStream): Progress {
+  const { label, show, total, lineIntervalMs = 2000 } = options;
+  let shownAtMs = Number.NEGATIVE_INFINITY;
+  let last = '';
+  let shown = '';
+  const print = () => {
+    if (last === shown) return;
+    shown = last;
+    shownAtMs = performance.now();
+    stream.write(`${last}\n`);
+  };
+  return {
+    update(done, note) {
+      const percent = total === 0 ? 100 : Math.floor((Math.min(done, total) / total) * 100);
+      last = `${label} ${percent}% ${show(done, total)}${note === '' ? '' : ` · ${note}`}`;
+      if (performance.now() - shownAtMs >= lineIntervalMs) print();
+    },
+    stop: print,
+  };
+}

@@ -1,0 +1,59 @@
+import { createWriteStream } from 'node:fs';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { JobView, ResultFormat, TrivecClient } from './client.ts';
+
+export interface SavedFile {
+  path: string;
+  bytes: number;
+}
+
+export interface SaveOptions {
+  formats: readonly ResultFormat[];
+  signal?: AbortSignal;
+}
+
+/**
+ * Writes a job's results into a folder: `results.ndjson` or `results.arrow`, `errors.ndjson` where documents
+ * failed, and `job.json`. Each file appears whole or not at all.
+ */
+export async function saveResults(
+  client: TrivecClient,
+  job: JobView,
+  folder: string,
+  options: SaveOptions,
+): Promise<SavedFile[]> {
+  const { signal } = options;
+  const abort = signal === undefined ? {} : { signal };
+  await mkdir(folder, { recursive: true });
+  const saved: SavedFile[] = [];
+  for (const format of options.formats) {
+    const body = await client.results(job.id, format, abort);
+    saved.push(await saveStream(join(folder, `results.${format}`), body, signal));
+  }
+  if (job.counts.failed > 0) {
+    const body = await client.errors(job.id, abort);
+    saved.push(await saveStream(join(folder, 'errors.ndjson'), body, signal));
+  }
+  await writeFile(join(folder, 'job.json'), `${JSON.stringify(job, null, 2)}\n`);
+  return saved;
+}
+
+async function saveStream(
+  path: string,
+  body: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): Promise<SavedFile> {
+  const partial = `${path}.partial`;
+  const file = createWriteStream(partial);
+  try {
+    await pipeline(Readable.from(body), file, signal === undefined ? {} : { signal });
+    await rename(partial, path);
+  } catch (error) {
+    await rm(partial, { force: true });
+    throw error;
+  }
+  return { path, bytes: file.bytesWritten };
+}

@@ -1,0 +1,61 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ApiError, type JobView, type TrivecClient } from './client.ts';
+import { formatCount, formatDuration } from './format.ts';
+import { openProgress, type ProgressOptions, showDocuments } from './progress.ts';
+
+const ENDED: readonly JobView['status'][] = ['completed', 'failed', 'cancelled'];
+/** A server that is being restarted is back within this time. */
+const PATIENCE_MS = 60_000;
+
+export interface WatchOptions {
+  signal?: AbortSignal;
+  pollMs?: number;
+  progress?: Pick<ProgressOptions, 'stream' | 'lineIntervalMs'>;
+}
+
+export function hasEnded(job: JobView): boolean {
+  return ENDED.includes(job.status);
+}
+
+/** Shows the job until it ends; resolves with its last state. A server that is away for a minute is waited for. */
+export async function watchJob(
+  client: TrivecClient,
+  id: string,
+  options: WatchOptions = {},
+): Promise<JobView> {
+  const { signal, pollMs = 500 } = options;
+  const abort = signal === undefined ? {} : { signal };
+  let job = await client.job(id, abort);
+  const progress = openProgress({
+    label: 'embedding',
+    show: showDocuments,
+    total: job.counts.documents,
+    ...options.progress,
+  });
+  let answeredAtMs = performance.now();
+  try {
+    for (;;) {
+      progress.update(job.counts.embedded + job.counts.failed, describe(job));
+      if (hasEnded(job)) return job;
+      await sleep(pollMs, undefined, abort);
+      try {
+        job = await client.job(id, abort);
+        answeredAtMs = performance.now();
+      } catch (error) {
+        const away = error instanceof ApiError && (error.status === 0 || error.status === 503);
+        if (!away || performance.now() - answeredAtMs > PATIENCE_MS) throw error;
+      }
+    }
+  } finally {
+    progress.stop();
+  }
+}
+
+/** Rate and time left, or the state where there is none. */
+export function describe(job: JobView): string {
+  const rate = job.tokensPerSecond === null ? '' : `${formatCount(job.tokensPerSecond)} tokens/s`;
+  const failed = job.counts.failed > 0 ? `${formatCount(job.counts.failed)} failed` : '';
+  const left = job.etaSeconds === null ? '' : `${formatDuration(job.etaSeconds)} left`;
+  const state = job.status === 'running' ? left : job.status;
+  return [rate, failed, state].filter((part) => part !== '').join(' · ');
+}
