@@ -1,5 +1,6 @@
 import type { Engine } from '../engine/types.ts';
 import { TrivecError } from '../errors.ts';
+import type { LedgerStore } from '../ledger/ledgerStore.ts';
 import type { ShardPointer } from '../queue/workQueue.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -7,13 +8,13 @@ import { arrowFile } from '../vectors/arrow.ts';
 import { columnsOf } from '../vectors/resultColumns.ts';
 import { type EmbeddedDocuments, embedDocuments } from './embedDocuments.ts';
 import { attemptKeys } from './keys.ts';
-import type { Ledger, LedgerResult, TakenShard } from './ledger.ts';
+import { Ledger, type LedgerResult, type TakenShard } from './ledger.ts';
 import type { JobRecord, ShardRecord } from './records.ts';
 import { readShardDocuments } from './shardCutter.ts';
 import { isEnded, SHOWN_ERRORS } from './stateMachine.ts';
 
 export interface ShardRunnerDeps {
-  ledger: Ledger;
+  ledger: LedgerStore;
   storage: BlobStore;
   engine: Engine;
   logger: Logger;
@@ -39,7 +40,7 @@ export async function runShard(
   signal: AbortSignal,
 ): Promise<ShardOutcome> {
   const startedAtMs = Date.now();
-  const taken = await deps.ledger.take(pointer);
+  const taken = await new Ledger(deps.ledger).take(pointer);
   if (!taken.ok) return { stored: false, reason: taken.reason };
   const { job, shard } = taken;
   try {
@@ -66,7 +67,7 @@ async function embedShard(
 ): Promise<EmbeddedDocuments> {
   const body = await storage.get(shard.inputKey);
   const checkJob = async () => {
-    const current = await ledger.store.readJob(job.id);
+    const current = await ledger.readJob(job.id);
     if (current === undefined || isEnded(current))
       throw new TrivecError('cancelled', 'The job has ended meanwhile.');
   };
@@ -114,7 +115,7 @@ async function store(
     );
     written.push(keys.errorsKey);
   }
-  const recorded = await ledger.applyToShard(
+  const recorded = await new Ledger(ledger).applyToShard(
     { jobId: job.id, ordinal: shard.ordinal },
     {
       type: 'shardStored',

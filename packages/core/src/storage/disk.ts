@@ -149,7 +149,8 @@ async function guard<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-function storageError(error: unknown): TrivecError {
+/** `ENOSPC` and `EDQUOT` are `storage_full`, anything else `storage_unavailable`. */
+export function storageError(error: unknown): TrivecError {
   if (error instanceof TrivecError) return error;
   const code = errorCode(error) ?? 'unknown error';
   if (code === 'ENOSPC' || code === 'EDQUOT')

@@ -22,6 +22,8 @@ import type { Output } from './types.ts';
 
 export const ARROW_STREAM_TYPE = 'application/vnd.apache.arrow.stream';
 
+const SMALL_CHUNK_BYTES = 65_536;
+
 /**
  * `id` utf8, `chunk` int32, `tokens` int32, `dense` FixedSizeList<float32>, `sparse` struct of
  * List<uint32> and List<float32>, `colbert` List<FixedSizeList<float16>>: only the outputs asked for,
@@ -89,38 +91,67 @@ function sparseData(length: number, sparse: NonNullable<ResultColumns['sparse']>
   return makeData({ type: new Struct(fields), length, nullCount: 0, children });
 }
 
-/** An Arrow IPC file (random access), as shards are stored. */
-export function arrowFile(columns: ResultColumns, metadata: Record<string, string> = {}): Uint8Array {
-  const batch = recordBatchOf(columns, new Map(Object.entries(metadata)));
-  return RecordBatchFileWriter.writeAll([batch]).toUint8Array(true);
+/**
+ * What a writer writes, in order. The library's own queue merges neighbouring chunks of one ArrayBuffer even
+ * where they overlap, and so loses bytes when a column is written twice or is a view of another file.
+ */
+class ChunkList {
+  private chunks: Uint8Array[] = [];
+
+  /** Returns the bytes added. */
+  add(chunk: ArrayBufferView): number {
+    const bytes = new Uint8Array(chunk.buffer as ArrayBuffer, chunk.byteOffset, chunk.byteLength);
+    if (bytes.length > 0) this.chunks.push(bytes);
+    return bytes.length;
+  }
+
+  /** What was added since the last call. */
+  take(): Uint8Array[] {
+    const taken = this.chunks;
+    this.chunks = [];
+    return taken;
+  }
 }
 
-/** Collects what it writes, so that a batch can be passed on before the next one is read. */
-class CollectingWriter extends RecordBatchStreamWriter {
-  private collected: Uint8Array[] = [];
+class FileWriter extends RecordBatchFileWriter {
+  readonly written = new ChunkList();
 
   protected override _write(chunk: ArrayBufferView): this {
-    const bytes = new Uint8Array(chunk.buffer as ArrayBuffer, chunk.byteOffset, chunk.byteLength);
-    if (bytes.length > 0) this.collected.push(bytes);
+    this._position += this.written.add(chunk);
     return this;
   }
+}
 
-  /** What was written since the last call: large buffers as they are, small ones joined. */
-  take(): Uint8Array[] {
-    const chunks: Uint8Array[] = [];
-    let small: Uint8Array[] = [];
-    for (const bytes of this.collected) {
-      if (bytes.length < 65_536) small.push(bytes);
-      else {
-        if (small.length > 0) chunks.push(Buffer.concat(small));
-        chunks.push(bytes);
-        small = [];
-      }
-    }
-    if (small.length > 0) chunks.push(Buffer.concat(small));
-    this.collected = [];
-    return chunks;
+class StreamWriter extends RecordBatchStreamWriter {
+  readonly written = new ChunkList();
+
+  protected override _write(chunk: ArrayBufferView): this {
+    this._position += this.written.add(chunk);
+    return this;
   }
+}
+
+/** An Arrow IPC file (random access), as shards are stored. */
+export function arrowFile(columns: ResultColumns, metadata: Record<string, string> = {}): Uint8Array {
+  const writer = new FileWriter();
+  writer.write(recordBatchOf(columns, new Map(Object.entries(metadata))));
+  writer.finish();
+  return Buffer.concat(writer.written.take());
+}
+
+/** Large chunks as they are, small ones joined: a socket is not fed by the dozen bytes. */
+function* joinSmall(chunks: readonly Uint8Array[]): Generator<Uint8Array> {
+  let small: Uint8Array[] = [];
+  for (const bytes of chunks) {
+    if (bytes.length < SMALL_CHUNK_BYTES) {
+      small.push(bytes);
+      continue;
+    }
+    if (small.length > 0) yield Buffer.concat(small);
+    small = [];
+    yield bytes;
+  }
+  if (small.length > 0) yield Buffer.concat(small);
 }
 
 /**
@@ -132,7 +163,7 @@ export async function* arrowStream(
   empty: ResultColumns,
   metadata: Record<string, string> = {},
 ): AsyncGenerator<Uint8Array> {
-  const writer = new CollectingWriter({ autoDestroy: false });
+  const writer = new StreamWriter({ autoDestroy: false });
   const schemaMetadata = new Map(Object.entries(metadata));
   const first = recordBatchOf(empty, schemaMetadata);
   writer.reset(undefined, first.schema);
@@ -141,10 +172,10 @@ export async function* arrowStream(
     const batch = recordBatchOf(columns, schemaMetadata);
     if (String(batch.schema) !== expected) throw damaged('its columns are not those of its job');
     writer.write(batch);
-    yield* writer.take();
+    yield* joinSmall(writer.written.take());
   }
   writer.reset();
-  yield* writer.take();
+  yield* joinSmall(writer.written.take());
 }
 
 /** Columns of no rows: what an empty result looks like. */
@@ -192,7 +223,7 @@ export function readArrow(bytes: Uint8Array): ResultColumns {
   if (data.has('sparse')) {
     const [indices, weights] = column('sparse').children as [Data, Data];
     columns.sparse = {
-      offsets: indices.valueOffsets as Int32Array,
+      offsets: offsetsOf(indices),
       indices: values(indices.children[0]!, Uint32Array),
       values: values(weights.children[0]!, Float32Array),
     };
@@ -201,24 +232,34 @@ export function readArrow(bytes: Uint8Array): ResultColumns {
     const list = column('colbert');
     const { dims, values: bits } = readFixedSize(list.children[0]!, Uint16Array);
     const halves = new Float16Array(bits.buffer as ArrayBuffer, bits.byteOffset, bits.length);
-    columns.colbert = { dims, offsets: list.valueOffsets as Int32Array, values: halves };
+    columns.colbert = { dims, offsets: offsetsOf(list), values: halves };
   }
   return columns;
 }
 
 function readUtf8(data: Data, length: number): string[] {
-  const offsets = data.valueOffsets as Int32Array;
-  const bytes = values(data, Uint8Array);
+  const offsets = offsetsOf(data);
+  const bytes = data.values as Uint8Array;
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   return Array.from({ length }, (_, i) => text.toString('utf8', offsets[i], offsets[i + 1]));
 }
 
-function readFixedSize<T>(data: Data, kind: new (n: number) => T): { dims: number; values: T } {
+/** Buffers come padded to 8 bytes; what belongs to the column ends before. */
+function offsetsOf(data: Data): Int32Array {
+  return (data.valueOffsets as Int32Array).subarray(0, data.length + 1);
+}
+
+type NumberArray = Int32Array | Uint32Array | Float32Array | Uint16Array;
+
+function readFixedSize<T extends NumberArray>(
+  data: Data,
+  kind: new (n: number) => T,
+): { dims: number; values: T } {
   return { dims: (data.type as FixedSizeList).listSize, values: values(data.children[0]!, kind) };
 }
 
-function values<T>(data: Data, kind: new (n: number) => T): T {
-  if (data.values instanceof kind) return data.values;
+function values<T extends NumberArray>(data: Data, kind: new (n: number) => T): T {
+  if (data.values instanceof kind) return data.values.subarray(0, data.length) as T;
   throw damaged(`a column is not ${kind.name}`);
 }
 

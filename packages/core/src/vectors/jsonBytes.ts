@@ -80,8 +80,8 @@ export class JsonBytes {
   }
 }
 
-/** Longest text of a float32 here: `-0.000000123456789`. */
-const FLOAT32_BYTES = 18;
+/** Longest text of a float32 here: `-999999980000000000000`. */
+const FLOAT32_BYTES = 22;
 const POWERS = Float64Array.from({ length: 18 }, (_, exponent) => 10 ** exponent);
 
 /** Writes `value` at `at`, returns where the text ends. */
@@ -171,7 +171,7 @@ function exponentOf(value: number): number {
 /** Very large and very small ones. JSON knows no NaN and no infinity: null stands for them. */
 function rareFloat32(value: number): string {
   if (!Number.isFinite(value)) return 'null';
-  for (let digits = 6; digits < 9; digits++) {
+  for (let digits = 1; digits < 9; digits++) {
     const text = value.toPrecision(digits);
     if (Math.fround(Number(text)) === value) return toShort(text);
   }

@@ -1,0 +1,203 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { Ledger } from '@trivec/core/jobs/ledger';
+import type { JobRecord, ShardRecord } from '@trivec/core/jobs/records';
+import {
+  applyToJob,
+  applyToShard,
+  isEnded,
+  type JobEvent,
+  type ShardStored,
+  type Transition,
+} from '@trivec/core/jobs/stateMachine';
+import fc from 'fast-check';
+import { MemoryLedger } from '../../support/memory.ts';
+
+const DOCUMENTS = 3;
+
+function job(shards: number, destination: boolean): JobRecord {
+  return {
+    id: 'job_a',
+    version: 1,
+    owner: 'anonymous',
+    status: 'queued',
+    model: { name: 'm', fingerprint: 'f' },
+    options: {
+      outputs: ['dense'],
+      normalize: true,
+      truncate: true,
+      ...(destination && { destination: { type: 'qdrant' } }),
+    },
+    counts: { documents: shards * DOCUMENTS, embedded: 0, written: 0, failed: 0 },
+    tokens: 0,
+    truncated: 0,
+    textBytes: { total: shards * 10, done: 0 },
+    shards: { total: shards, stored: 0, written: 0 },
+    errors: [],
+    createdAtMs: 1,
+  };
+}
+
+function shard(ordinal: number): ShardRecord {
+  return {
+    ordinal,
+    state: 'pending',
+    documents: DOCUMENTS,
+    textBytes: 10,
+    inputKey: `input/job_a/${ordinal}`,
+  };
+}
+
+function stored(failed: number, holder = 0): ShardStored {
+  const embedded = DOCUMENTS - failed;
+  return {
+    type: 'shardStored',
+    counts: { embedded, failed },
+    rows: embedded,
+    tokens: embedded * 7,
+    truncated: 0,
+    errors: Array.from({ length: failed }, (_, i) => ({ id: `${i}`, code: 'model_failed', message: 'no' })),
+    ...(embedded > 0 && { resultKey: `result-of-${holder}` }),
+  };
+}
+
+const SHARDS = 3;
+const ACTORS = 4;
+
+/** What an actor would begin, unless it is in the middle of something and does not crash. */
+const step = fc.record({
+  actor: fc.nat(ACTORS - 1),
+  shard: fc.nat(SHARDS - 1),
+  event: fc.constantFrom('store', 'store', 'store', 'store', 'sink', 'sink', 'cancel', 'pause', 'resume'),
+  crash: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+});
+type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
+
+interface Actor {
+  plan?: Step;
+  seen?: { job: JobRecord; shard: ShardRecord };
+}
+
+function decide({ event, actor }: Step, seen: NonNullable<Actor['seen']>, failed: number): Transition {
+  const { job, shard } = seen;
+  if (event === 'store') return applyToShard(job, shard, stored(failed, actor), 5);
+  if (event !== 'sink') return applyToJob(job, { type: event } as JobEvent, 5);
+  if (job.options.destination === undefined) return { ok: false, reason: 'ended' };
+  return applyToShard(job, shard, { type: 'shardWritten', documents: shard.counts?.embedded ?? 0 }, 5);
+}
+
+/**
+ * Actors go through begin → read → decide and compare-and-set, one step at a time and in any order; a crash
+ * begins anew. Two actors with the same shard are two holders of it.
+ */
+test('whatever interleaves, each shard counts once, the job closes once, and an ended job never changes', async () => {
+  const seenStatuses = new Set<string>();
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 60, maxLength: 150 }),
+      fc.array(fc.constantFrom(0, 1, DOCUMENTS, DOCUMENTS), { minLength: SHARDS, maxLength: SHARDS }),
+      fc.boolean(),
+      async (steps, failures, destination) => {
+        const store = new MemoryLedger();
+        await store.commitJob(job(SHARDS, destination));
+        await store.putShards('job_a', [0, 1, 2].map(shard));
+        const actors: Actor[] = Array.from({ length: ACTORS }, () => ({}));
+        let ended: JobRecord | undefined;
+        for (const current of steps) {
+          const { plan, seen } = actors[current.actor]!;
+          if (plan === undefined || current.crash) actors[current.actor] = { plan: current };
+          else if (seen === undefined) actors[current.actor] = { plan, seen: await read(store, plan.shard) };
+          else {
+            actors[current.actor] = {};
+            const transition = decide(plan, seen, failures[plan.shard]!);
+            if (transition.ok) await store.compareAndSwap(transition.job, transition.shards);
+          }
+          await checkInvariants(store, failures, destination);
+          const now = (await store.readJob('job_a'))!;
+          if (ended) assert.deepEqual(now, ended, 'an ended job has changed');
+          if (isEnded(now)) ended = now;
+        }
+        seenStatuses.add((await store.readJob('job_a'))!.status);
+      },
+    ),
+    { numRuns: 200 },
+  );
+  for (const status of ['completed', 'failed', 'cancelled'])
+    assert.ok(seenStatuses.has(status), `no run ended ${status}`);
+});
+
+async function read(store: MemoryLedger, ordinal: number) {
+  const job = (await store.readJob('job_a'))!;
+  return { job, shard: (await store.readShards('job_a', ordinal, 1))[0]! };
+}
+
+async function checkInvariants(store: MemoryLedger, failures: number[], destination: boolean): Promise<void> {
+  const record = (await store.readJob('job_a'))!;
+  const shards = await store.readShards('job_a', 0, 10);
+  const done = shards.filter(({ state }) => state !== 'pending');
+  const written = shards.filter(({ state }) => state === 'written');
+  const failed = done.reduce((sum, { ordinal }) => sum + failures[ordinal]!, 0);
+  const embedded = done.length * DOCUMENTS - failed;
+  const written0 = written.reduce((sum, { counts }) => sum + counts!.embedded, 0);
+  assert.deepEqual(record.counts, {
+    documents: SHARDS * DOCUMENTS,
+    embedded,
+    failed,
+    written: destination ? written0 : 0,
+  });
+  assert.equal(record.tokens, embedded * 7);
+  assert.equal(record.textBytes.done, done.length * 10);
+  assert.deepEqual(record.shards, { total: SHARDS, stored: done.length, written: written.length });
+  const finished = (destination ? written : done).length === SHARDS;
+  if (finished && record.status !== 'cancelled')
+    assert.equal(record.status, embedded > 0 ? 'completed' : 'failed');
+  if (record.status === 'completed' || record.status === 'failed') assert.ok(finished);
+  assert.equal(record.finishedAtMs !== undefined, isEnded(record));
+}
+
+test('a count that does not add up is refused, not recorded', () => {
+  const event = { ...stored(0), counts: { embedded: 2, failed: 0 } };
+  assert.throws(() => applyToShard(job(1, false), shard(0), event, 5), { code: 'internal' });
+});
+
+test('a job whose documents all failed has failed, and shows the first ten errors', () => {
+  let current = job(4, false);
+  for (let ordinal = 0; ordinal < 4; ordinal++) {
+    const transition = applyToShard(current, shard(ordinal), stored(DOCUMENTS), 9);
+    assert.ok(transition.ok);
+    current = transition.job;
+  }
+  assert.equal(current.status, 'failed');
+  assert.equal(current.errors.length, 10);
+  assert.equal(current.counts.failed, 12);
+});
+
+test('a paused job resumes to what it was, and stores what ran when it was paused', () => {
+  const paused = applyToJob(job(2, false), { type: 'pause' }, 2);
+  assert.ok(paused.ok);
+  const resumed = applyToJob(paused.job, { type: 'resume' }, 3);
+  assert.ok(resumed.ok && resumed.job.status === 'queued');
+  assert.deepEqual(applyToJob(paused.job, { type: 'start' }, 3), { ok: false, reason: 'paused' });
+  const late = applyToShard(paused.job, shard(0), stored(0), 4);
+  assert.ok(late.ok && late.job.status === 'paused' && late.job.counts.embedded === DOCUMENTS);
+});
+
+test('twenty holders race for ten shards: ten win, the job completes with exact counts', async () => {
+  const store = new MemoryLedger();
+  await store.commitJob(job(10, false));
+  await store.putShards(
+    'job_a',
+    Array.from({ length: 10 }, (_, i) => shard(i)),
+  );
+  const ledger = new Ledger(store);
+  const results = await Promise.all(
+    Array.from({ length: 20 }, (_, i) =>
+      ledger.applyToShard({ jobId: 'job_a', ordinal: i % 10 }, stored(1, i)),
+    ),
+  );
+  assert.equal(results.filter(({ ok }) => ok).length, 10);
+  const record = (await store.readJob('job_a'))!;
+  assert.equal(record.status, 'completed');
+  assert.deepEqual(record.counts, { documents: 30, embedded: 20, written: 0, failed: 10 });
+  assert.equal(record.version, 11);
+});
