@@ -1,0 +1,41 @@
+import type { Backend } from '@trivec/core/backend/backend';
+import type { Config } from '@trivec/core/config';
+import { JobService } from '@trivec/core/jobs/jobService';
+import { Reconciler } from '@trivec/core/jobs/reconciler';
+import { Resources } from '@trivec/core/shutdown';
+import type { BlobStore } from '@trivec/core/storage/blobStore';
+import type { Metrics } from '@trivec/core/telemetry/metrics';
+import type { Logger } from 'pino';
+import { buildApi } from './app.ts';
+
+export interface StartApiDeps {
+  config: Config;
+  backend: Backend;
+  storage: BlobStore;
+  metrics: Metrics;
+  logger: Logger;
+}
+
+export interface RunningApi {
+  /** Where it listens, `http://…` with the real port. */
+  url: string;
+  /** Refuses what is new, waits for what is in flight. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** The API and the reconciler that heals jobs, listening. */
+export async function startApi(deps: StartApiDeps): Promise<RunningApi> {
+  const { config, backend, storage, logger } = deps;
+  const resources = new Resources();
+  try {
+    const jobs = new JobService({ backend, storage, config, logger });
+    resources.add(new Reconciler({ backend, storage, config, logger })).start();
+    const app = resources.add(await buildApi({ ...deps, jobs }));
+    const url = await app.listen({ host: config.host, port: config.port });
+    logger.info({ url, backend: backend.kind, storage: storage.description }, 'listening');
+    return { url, close: () => resources.close() };
+  } catch (error) {
+    await resources.close();
+    throw error;
+  }
+}

@@ -1,0 +1,34 @@
+import { startApi } from '@trivec/api/start';
+import { openBackend } from '@trivec/core/backend/open';
+import type { Config } from '@trivec/core/config';
+import { loadEngine } from '@trivec/core/engine/load';
+import { Resources } from '@trivec/core/shutdown';
+import { openStorage } from '@trivec/core/storage/open';
+import { createMetrics } from '@trivec/core/telemetry/metrics';
+import { startWorker } from '@trivec/worker/worker';
+import type { Logger } from 'pino';
+
+export interface RunningServer {
+  url: string;
+  /** API first, so that requests in flight are still answered; then worker, storage and backend. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** API and worker in one process. Resolves when the model is loaded and the first request can be answered. */
+export async function startStandalone(config: Config, logger: Logger): Promise<RunningServer> {
+  const resources = new Resources();
+  try {
+    const backend = resources.add(await openBackend(config, logger));
+    const storage = resources.add(await openStorage(config));
+    const engine = resources.add(await loadEngine(config, logger));
+    const metrics = createMetrics({ processMetrics: true });
+    resources.add(
+      await startWorker({ config, backend, storage, engines: [engine], metrics: metrics.worker, logger }),
+    );
+    const api = resources.add(await startApi({ config, backend, storage, metrics, logger }));
+    return { url: api.url, close: () => resources.close() };
+  } catch (error) {
+    await resources.close();
+    throw error;
+  }
+}

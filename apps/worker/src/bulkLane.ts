@@ -1,0 +1,29 @@
+import { toTrivecError } from '@trivec/core/errors';
+import { runShard } from '@trivec/core/jobs/shardRunner';
+import type { Consumer } from '@trivec/core/queue/workQueue';
+import type { LaneDeps } from './worker.ts';
+
+/** Takes shards of the engine's fingerprint, `prefetchShards` at once: one runs while the next is prepared. */
+export function serveBulk(deps: LaneDeps): Promise<Consumer> {
+  const { backend, config, engine, metrics, logger } = deps;
+  const model = engine.model.name;
+  return backend.shardQueue(engine.model.fingerprint).consume(
+    async ({ data }, signal) => {
+      try {
+        const outcome = await runShard(deps, data, signal);
+        if (outcome.stored) {
+          metrics.texts.inc({ model, lane: 'bulk' }, outcome.embedded);
+          metrics.tokens.inc({ model, lane: 'bulk' }, outcome.tokens);
+          logger.debug({ ...data, ...outcome }, 'shard stored');
+        }
+        metrics.shards.inc({ model, outcome: outcome.stored ? 'stored' : outcome.reason });
+      } catch (error) {
+        const { code, message, retryable } = toTrivecError(error);
+        metrics.shards.inc({ model, outcome: code });
+        if (code !== 'shutting_down') logger.warn({ ...data, code, message, retryable }, 'shard given back');
+        throw error;
+      }
+    },
+    { concurrency: config.prefetchShards },
+  );
+}

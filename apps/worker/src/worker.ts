@@ -1,0 +1,72 @@
+import { randomUUID } from 'node:crypto';
+import type { Backend } from '@trivec/core/backend/backend';
+import type { Config } from '@trivec/core/config';
+import type { Engine } from '@trivec/core/engine/types';
+import type { LedgerStore } from '@trivec/core/ledger/ledgerStore';
+import type { Consumer } from '@trivec/core/queue/workQueue';
+import { Resources } from '@trivec/core/shutdown';
+import type { BlobStore } from '@trivec/core/storage/blobStore';
+import type { WorkerMetrics } from '@trivec/core/telemetry/metrics';
+import type { Logger } from 'pino';
+import { serveBulk } from './bulkLane.ts';
+import { serveInteractive } from './interactiveLane.ts';
+
+export interface WorkerDeps {
+  config: Pick<Config, 'prefetchShards'>;
+  backend: Backend;
+  storage: BlobStore;
+  engines: readonly Engine[];
+  metrics: WorkerMetrics;
+  logger: Logger;
+}
+
+export interface LaneDeps extends Omit<WorkerDeps, 'engines'> {
+  engine: Engine;
+  ledger: LedgerStore;
+}
+
+/**
+ * Serves both lanes of each engine, then announces it: a model counts as ready once it can be reached.
+ * Closing what is returned leaves the registry first, lets running batches end and gives the rest back.
+ */
+export async function startWorker({ engines, ...deps }: WorkerDeps): Promise<Consumer> {
+  const resources = new Resources();
+  const { ledger } = deps.backend;
+  try {
+    for (const engine of engines) {
+      const lane: LaneDeps = { ...deps, engine, ledger };
+      resources.add(await serveBulk(lane));
+      resources.add(await serveInteractive(lane));
+      resources.add(await announce(lane));
+    }
+  } catch (error) {
+    await resources.close();
+    throw error;
+  }
+  return resources;
+}
+
+async function announce({ backend, engine, metrics, logger }: LaneDeps): Promise<Consumer> {
+  const workerId = randomUUID();
+  const startedAtMs = Date.now();
+  const { model, device } = engine;
+  const announcement = await backend.registry.announce(() => {
+    const tokensPerSecond = engine.tokensPerSecond();
+    metrics.tokensPerSecond.set({ model: model.name, device }, tokensPerSecond);
+    metrics.maxBatchTokens.set({ model: model.name, device }, engine.maxBatchTokens);
+    return { workerId, model, device, maxBatchTokens: engine.maxBatchTokens, tokensPerSecond, startedAtMs };
+  });
+  logger.info(
+    {
+      model: model.name,
+      description: model.description,
+      standIn: model.standIn,
+      fingerprint: model.fingerprint,
+      dtype: model.dtype,
+      device,
+      maxBatchTokens: engine.maxBatchTokens,
+    },
+    'worker ready',
+  );
+  return announcement;
+}
