@@ -97,6 +97,18 @@ export const OPTIONS = {
     0,
     'Token budget of one forward pass: longest text × texts, padding included; 0 chooses for the device.',
   ),
+  maxBulkBatchMs: option(
+    'MAX_BULK_BATCH_MS',
+    count(1, 600_000),
+    500,
+    'What a bulk batch may take, and so about how long a request waits for the device; lowers a budget that is not set.',
+  ),
+  intraOpSpinning: option(
+    'INTRA_OP_SPINNING',
+    Type.Boolean(),
+    false,
+    'Let the threads of a forward pass spin while they wait: small batches are faster, an idle worker burns its cores.',
+  ),
   maxJobDocuments: option(
     'MAX_JOB_DOCUMENTS',
     count(1, 100_000_000),

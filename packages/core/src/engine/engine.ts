@@ -1,0 +1,187 @@
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import { TrivecError } from '../errors.ts';
+import type { ModelDescription } from '../models/folder.ts';
+import type { ModelInfo } from '../models/modelInfo.ts';
+import { loadTokenizer, type Tokenizer } from '../models/tokenizer.ts';
+import type { Output } from '../vectors/types.ts';
+import { budgetFor, measureDims, measureRate } from './calibrate.ts';
+import { Call } from './call.ts';
+import { countCores } from './cpuCount.ts';
+import type { Device, Wants } from './device.ts';
+import { InferenceSession } from './inferenceSession.ts';
+import { Scheduler, type SchedulerOptions } from './scheduler.ts';
+import type { EmbedOptions, EmbedResult, EncodedText, EncodeOptions, Engine } from './types.ts';
+
+export type EngineConfig = Pick<
+  Config,
+  'device' | 'intraOpThreads' | 'intraOpSpinning' | 'maxBatchTokens' | 'maxBulkBatchMs'
+>;
+
+export interface EngineOptions {
+  model: ModelDescription;
+  config: EngineConfig;
+  logger: Pick<Logger, 'info' | 'warn' | 'error'>;
+  /** Told when the device is lost and cannot be had again; from then on every call fails with `model_unavailable`. */
+  onUnavailable?: (error: TrivecError) => void;
+}
+
+const WARM_UP_TOKENS = 64;
+
+/**
+ * Loads the model in a thread of its own, runs it once and sizes its batches.
+ * Throws `device_unavailable` or `invalid_model`.
+ */
+export async function createEngine(options: EngineOptions): Promise<Engine> {
+  const { model, config, logger } = options;
+  const tokenizer = await loadTokenizer(model.tokenizerFile);
+  const device = await InferenceSession.open(model, {
+    device: config.device,
+    intraOpThreads: config.intraOpThreads === 0 ? countCores() : config.intraOpThreads,
+    allowSpinning: config.intraOpSpinning,
+    logger,
+  });
+  try {
+    return await startOn(device, tokenizer, options);
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
+}
+
+/** The same on a device that is there already: what tests and benches use to run without a model. */
+export async function startOn(
+  device: Device,
+  tokenizer: Tokenizer,
+  { model, config, logger, onUnavailable }: EngineOptions,
+): Promise<Engine> {
+  const everything = wantsOf(model.info, { outputs: model.info.outputs, lane: 'bulk' });
+  // Asked for more than there is, the device gives what there is: so the size is measured.
+  const [text] = await tokenizer.encode(['warm up '.repeat(WARM_UP_TOKENS)], {
+    maxTokens: Math.min(WARM_UP_TOKENS, model.info.maxTokens),
+  });
+  const dims = await measureDims(device, text!.ids, { ...everything, dimensions: 0 });
+  const info: ModelInfo = { ...model.info, ...dims };
+  const rate = await measureRate(device, text!.ids, wantsOf(info, { outputs: info.outputs, lane: 'bulk' }));
+  const maxBatchTokens = config.maxBatchTokens || budgetFor(device.name, rate, config.maxBulkBatchMs);
+  logger.info(
+    {
+      model: info.name,
+      fingerprint: info.fingerprint,
+      device: device.name,
+      tokenizer: tokenizer.kind,
+      maxBatchTokens,
+      warmUpTokensPerSecond: Math.round(rate),
+      longestTextMs: Math.round((info.maxTokens / rate) * 1000),
+    },
+    'model ready',
+  );
+  return new ModelEngine(device, tokenizer, info, {
+    maxBatchTokens,
+    ...(onUnavailable && { onUnavailable }),
+  });
+}
+
+function wantsOf(info: ModelInfo, options: EmbedOptions): Wants {
+  const { outputs, dimensions = info.denseDims, normalize = true } = options;
+  for (const output of outputs)
+    if (!info.outputs.includes(output))
+      throw new TrivecError(
+        'unknown_output',
+        `The model ${info.name} has no ${output} output; it has ${info.outputs.join(', ')}.`,
+        { param: 'outputs' },
+      );
+  if (
+    dimensions !== info.denseDims &&
+    (!Number.isInteger(dimensions) || dimensions < 1 || dimensions > info.denseDims)
+  )
+    throw new TrivecError(
+      'invalid_request',
+      `dimensions must be an integer from 1 to ${info.denseDims}, the size of this model's vectors.`,
+      { param: 'dimensions' },
+    );
+  const has = (output: Output): boolean => outputs.includes(output);
+  return { dense: has('dense'), sparse: has('sparse'), colbert: has('colbert'), dimensions, normalize };
+}
+
+class ModelEngine implements Engine {
+  readonly model: ModelInfo;
+  readonly #device: Device;
+  readonly #tokenizer: Tokenizer;
+  readonly #scheduler: Scheduler;
+  #closing: Promise<void> | undefined;
+
+  constructor(device: Device, tokenizer: Tokenizer, model: ModelInfo, options: SchedulerOptions) {
+    this.model = model;
+    this.#device = device;
+    this.#tokenizer = tokenizer;
+    this.#scheduler = new Scheduler(device, options);
+  }
+
+  get device(): string {
+    return this.#device.name;
+  }
+
+  get maxBatchTokens(): number {
+    return this.#scheduler.maxBatchTokens;
+  }
+
+  encode(texts: readonly string[], options: EncodeOptions = {}): Promise<EncodedText[]> {
+    const maxTokens = Math.min(options.maxTokens ?? this.model.maxTokens, this.model.maxTokens);
+    return this.#tokenizer.encode(texts, { ...options, maxTokens });
+  }
+
+  decode(ids: readonly number[][], options?: { skipSpecialTokens?: boolean }): Promise<string[]> {
+    return this.#tokenizer.decode(ids, options);
+  }
+
+  async embed(texts: readonly EncodedText[], options: EmbedOptions): Promise<EmbedResult> {
+    const { signal } = options;
+    const call = new Call(texts.length, {
+      lane: options.lane,
+      wants: wantsOf(this.model, options),
+      deadlineAtMs: options.deadlineAtMs,
+      onBatch: options.onBatch,
+    });
+    const runnable: number[] = [];
+    for (const [index, { ids }] of texts.entries()) {
+      const refusal = this.#refusalOf(ids.length);
+      if (refusal === undefined) runnable.push(index);
+      else call.settle(index, refusal);
+    }
+    const withdraw = (): void =>
+      this.#scheduler.withdraw(
+        call,
+        new TrivecError('cancelled', 'The caller left before the texts had run.'),
+      );
+    if (signal?.aborted) withdraw();
+    signal?.addEventListener('abort', withdraw, { once: true });
+    if (!call.ended)
+      this.#scheduler.submit(
+        call,
+        runnable.map((index) => texts[index]!.ids),
+        runnable,
+      );
+    try {
+      return await call.result;
+    } finally {
+      signal?.removeEventListener('abort', withdraw);
+    }
+  }
+
+  #refusalOf(tokens: number): TrivecError | undefined {
+    const { maxTokens } = this.model;
+    if (tokens === 0) return new TrivecError('model_failed', 'A text without any token cannot be run.');
+    if (tokens <= maxTokens) return undefined;
+    return new TrivecError('text_too_long', `A text of ${tokens} tokens; this model takes ${maxTokens}.`);
+  }
+
+  tokensPerSecond(): number {
+    return this.#scheduler.tokensPerSecond();
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#scheduler.close().then(() => this.#device.close());
+    return this.#closing;
+  }
+}

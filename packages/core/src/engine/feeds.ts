@@ -1,0 +1,58 @@
+/** The tensors a graph is fed for one batch. Pure. */
+import type { GraphInput, InputRole } from '../models/graphContract.ts';
+import type { PaddingSide } from '../vectors/headPlan.ts';
+import type { PackedBatch } from './finishBatch.ts';
+
+export interface Feed {
+  name: string;
+  dtype: 'int64' | 'int32';
+  /** [texts, length] row-major. */
+  data: BigInt64Array | Int32Array;
+}
+
+export interface FeedPlan {
+  inputs: readonly GraphInput[];
+  padId: number;
+  paddingSide: PaddingSide;
+}
+
+/** `length` is the longest text's. */
+export function buildFeeds(
+  batch: Pick<PackedBatch, 'ids' | 'lengths'>,
+  length: number,
+  plan: FeedPlan,
+): Feed[] {
+  return plan.inputs.map(({ name, role, dtype }) => {
+    const values = fill(role, batch, length, plan);
+    return { name, dtype, data: dtype === 'int64' ? widen(values) : values };
+  });
+}
+
+function fill(
+  role: InputRole,
+  { ids, lengths }: Pick<PackedBatch, 'ids' | 'lengths'>,
+  length: number,
+  { padId, paddingSide }: FeedPlan,
+): Int32Array {
+  const values = new Int32Array(lengths.length * length);
+  if (role === 'types') return values;
+  if (role === 'ids') values.fill(padId);
+  let from = 0;
+  for (let b = 0; b < lengths.length; b++) {
+    const tokens = lengths[b]!;
+    const at = b * length + (paddingSide === 'left' ? length - tokens : 0);
+    if (role === 'ids') values.set(ids.subarray(from, from + tokens), at);
+    else if (role === 'mask') values.fill(1, at, at + tokens);
+    else for (let i = 0; i < tokens; i++) values[at + i] = i;
+    from += tokens;
+  }
+  return values;
+}
+
+/** None of the numbers is negative, so the low halves are enough (every platform of Node is little-endian but s390x). */
+function widen(values: Int32Array): BigInt64Array {
+  const wide = new BigInt64Array(values.length);
+  const halves = new Int32Array(wide.buffer);
+  for (let i = 0; i < values.length; i++) halves[2 * i] = values[i]!;
+  return wide;
+}

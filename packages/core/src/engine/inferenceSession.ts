@@ -1,0 +1,185 @@
+import { Worker } from 'node:worker_threads';
+import type { Logger } from 'pino';
+import { TrivecError } from '../errors.ts';
+import type { ModelDescription } from '../models/folder.ts';
+import { type Device, type DeviceBatch, DeviceError, type DeviceResult } from './device.ts';
+import { type PackedBatch, packBatch, unpackVectors } from './finishBatch.ts';
+import { providersFor } from './providers.ts';
+import type { FromThread, Refusal, ThreadSetup, ToThread } from './threadMessages.ts';
+
+export interface InferenceOptions {
+  device: string;
+  intraOpThreads: number;
+  allowSpinning: boolean;
+  logger: Pick<Logger, 'info' | 'warn' | 'error'>;
+  /** The thread's script; another one in tests. */
+  threadUrl?: URL;
+}
+
+/** A thread that dies this often within the window is not started again. */
+const MAX_DEATHS = 5;
+const DEATH_WINDOW_MS = 10 * 60_000;
+
+interface Run {
+  batch: Pick<PackedBatch, 'lengths' | 'wants'>;
+  resolve: (result: DeviceResult) => void;
+  reject: (error: DeviceError) => void;
+}
+
+/** One model on one device, in a thread of its own that is started again when it dies. */
+export class InferenceSession implements Device {
+  readonly #model: ModelDescription;
+  readonly #options: InferenceOptions;
+  readonly #stop = new SharedArrayBuffer(4);
+  readonly #deathsAtMs: number[] = [];
+  #worker: Worker | undefined;
+  #started: Promise<void> = Promise.resolve();
+  #exited: Promise<void> = Promise.resolve();
+  #running: Run | undefined;
+  #name = '';
+  #closed = false;
+
+  /** Rejects with `device_unavailable` where no provider takes the model, each refusal in the message. */
+  static async open(model: ModelDescription, options: InferenceOptions): Promise<InferenceSession> {
+    const session = new InferenceSession(model, options);
+    session.#started = session.#start();
+    await session.#started;
+    return session;
+  }
+
+  private constructor(model: ModelDescription, options: InferenceOptions) {
+    this.#model = model;
+    this.#options = options;
+  }
+
+  get name(): string {
+    return this.#name;
+  }
+
+  #start(): Promise<void> {
+    const url = this.#options.threadUrl ?? new URL('./inferenceThread.ts', import.meta.url);
+    const worker = new Worker(url, { workerData: this.#setup(), name: 'inference' });
+    this.#worker = worker;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const exit = Promise.withResolvers<void>();
+    this.#exited = exit.promise;
+    let failure: unknown;
+    worker.on('message', (message: FromThread) => {
+      if (message.type === 'ready') {
+        this.#name = message.device;
+        for (const refusal of message.refused) this.#options.logger.info(refusal, 'device not available');
+        resolve();
+      } else if (message.type === 'unusable') reject(unusable(this.#model, message.refused));
+      else this.#settle(message);
+    });
+    worker.on('error', (error) => {
+      failure = error;
+    });
+    worker.on('exit', (code) => {
+      exit.resolve();
+      reject(
+        new TrivecError('device_unavailable', `The inference thread ended (code ${code}).`, {
+          cause: failure,
+        }),
+      );
+      if (this.#worker === worker) this.#onExit(code, failure);
+    });
+    // A thread that waits for work must not keep the process alive by itself.
+    promise.then(
+      () => worker.unref(),
+      () => {},
+    );
+    return promise;
+  }
+
+  #setup(): ThreadSetup {
+    const { graphFile, addedHeadsFolder, inputs, heads, padId, paddingSide } = this.#model;
+    const { device, intraOpThreads, allowSpinning } = this.#options;
+    return {
+      graphFile,
+      addedHeadsFolder,
+      inputs,
+      heads,
+      padId,
+      paddingSide,
+      providers: providersFor(this.#name === '' ? device : this.#name),
+      intraOpThreads,
+      allowSpinning,
+      stop: this.#stop,
+    };
+  }
+
+  #onExit(code: number, cause: unknown): void {
+    this.#worker = undefined;
+    if (this.#closed || this.#name === '') return;
+    this.#options.logger.error({ code, cause: String(cause ?? '') }, 'the inference thread died');
+    const now = Date.now();
+    this.#deathsAtMs.push(now);
+    while (this.#deathsAtMs[0]! < now - DEATH_WINDOW_MS) this.#deathsAtMs.shift();
+    this.#started =
+      this.#deathsAtMs.length > MAX_DEATHS
+        ? Promise.reject(new Error(`The inference thread died ${this.#deathsAtMs.length} times.`))
+        : this.#start();
+    this.#started.catch(() => {});
+    this.#takeRun()?.reject(
+      new DeviceError('died', 'The inference thread died while it ran this batch.', { cause }),
+    );
+  }
+
+  #settle(message: Extract<FromThread, { type: 'done' | 'failed' }>): void {
+    const run = this.#takeRun();
+    if (run === undefined) return;
+    if (message.type === 'failed') {
+      run.reject(new DeviceError(message.outOfMemory ? 'out_of_memory' : 'failed', message.message));
+      return;
+    }
+    const vectors = unpackVectors(run.batch, message.vectors, this.#model.heads);
+    run.resolve({ vectors, inferMs: message.inferMs });
+  }
+
+  #takeRun(): Run | undefined {
+    const run = this.#running;
+    this.#running = undefined;
+    this.#worker?.unref();
+    return run;
+  }
+
+  async run({ texts, wants }: DeviceBatch): Promise<DeviceResult> {
+    try {
+      await this.#started;
+    } catch (cause) {
+      throw new DeviceError('unavailable', 'The inference thread cannot be started again.', { cause });
+    }
+    const worker = this.#worker;
+    if (this.#closed || worker === undefined) throw new DeviceError('unavailable', 'The engine is closed.');
+    const batch = packBatch(texts, wants);
+    const { promise, resolve, reject } = Promise.withResolvers<DeviceResult>();
+    this.#running = {
+      batch,
+      resolve,
+      reject,
+    };
+    worker.ref();
+    const message: ToThread = { type: 'run', batch };
+    worker.postMessage(message, [batch.ids.buffer as ArrayBuffer]);
+    return promise;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    Atomics.store(new Int32Array(this.#stop), 0, 1);
+    await this.#started.catch(() => {});
+    const worker = this.#worker;
+    if (worker !== undefined) {
+      worker.ref();
+      const message: ToThread = { type: 'stop' };
+      worker.postMessage(message);
+    }
+    await this.#exited;
+  }
+}
+
+function unusable({ folder }: ModelDescription, refused: readonly Refusal[]): TrivecError {
+  const reasons = refused.map(({ device, reason }) => `${device}: ${reason}`).join('; ');
+  return new TrivecError('device_unavailable', `No device can run the model in ${folder}. ${reasons}`);
+}

@@ -1,0 +1,34 @@
+/** What the engine and its inference thread say to each other. */
+import type { GraphInput } from '../models/graphContract.ts';
+import type { HeadPlan, PaddingSide } from '../vectors/headPlan.ts';
+import type { PackedBatch, PackedVectors } from './finishBatch.ts';
+import type { Provider } from './providers.ts';
+
+export interface ThreadSetup {
+  graphFile: string;
+  addedHeadsFolder: string | undefined;
+  inputs: readonly GraphInput[];
+  heads: HeadPlan;
+  padId: number;
+  paddingSide: PaddingSide;
+  providers: readonly Provider[];
+  intraOpThreads: number;
+  /** Threads that wait for work by spinning answer sooner, and burn a core each while idle. */
+  allowSpinning: boolean;
+  /** One int32: 1 asks the thread to stop before its next run. */
+  stop: SharedArrayBuffer;
+}
+
+/** A provider that could not be had, and why. */
+export interface Refusal {
+  device: string;
+  reason: string;
+}
+
+export type ToThread = { type: 'run'; batch: PackedBatch } | { type: 'stop' };
+
+export type FromThread =
+  | { type: 'ready'; device: string; refused: readonly Refusal[] }
+  | { type: 'unusable'; refused: readonly Refusal[] }
+  | { type: 'done'; vectors: PackedVectors; inferMs: number }
+  | { type: 'failed'; message: string; outOfMemory: boolean };
