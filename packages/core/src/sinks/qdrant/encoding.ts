@@ -48,13 +48,24 @@ function writeVector(out: JsonBytes, vector: PointVector): void {
     out.floats(vector.values);
     out.raw('}');
   } else {
+    const { dims, values } = vector;
     out.raw('[');
-    for (let begin = 0; begin < vector.values.length; begin += vector.dims) {
+    for (let begin = 0; begin < values.length; begin += dims) {
       if (begin > 0) out.raw(',');
-      out.floats(vector.values, begin, begin + vector.dims);
+      if (begin === 0 && values.length === 2 * dims && looksLikeIndices(values.subarray(0, dims)))
+        out.raw(`[${Array.from(values.subarray(0, dims), (value) => `${value}.0`).join(',')}]`);
+      else out.floats(values, begin, begin + dims);
     }
     out.raw(']');
   }
+}
+
+/**
+ * Qdrant tries "sparse vector" before "multivector", and takes `[[1,0],[0.5,0.5]]` for indices and values:
+ * two rows, the first of them whole numbers (seen in 1.18.3). A decimal point makes it read on.
+ */
+function looksLikeIndices(row: Float32Array | Float16Array): boolean {
+  return row.every((value) => Number.isInteger(value) && value >= 0 && value < 2 ** 32);
 }
 
 /** Lone surrogates become U+FFFD: Qdrant's JSON parser refuses the whole request for one. */
