@@ -42,6 +42,7 @@ export async function searchJob(deps: ResultDeps, job: JobRecord, query: SearchQ
   let scanned = 0;
   for await (const shard of deps.ledger.shards(job.id)) {
     if (shard.state === 'pending' || shard.resultKey === undefined) continue;
+    query.signal?.throwIfAborted();
     const columns = await readShardColumns(deps.storage, job, shard);
     for (let row = 0; row < columns.length; row++) {
       const scores = scoreRow(columns, row, query, plan.first);
