@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { byLength, chooseBatch, chooseLane, type Waiting } from '@trivec/core/engine/pack';
+import { TokenBudget } from '@trivec/core/engine/tokenBudget';
+import fc from 'fast-check';
+
+const waiting = fc.array(
+  fc.record({ tokens: fc.integer({ min: 1, max: 9000 }), enqueuedAtMs: fc.integer({ min: 0, max: 1000 }) }),
+  { maxLength: 120 },
+);
+const budgets = fc.integer({ min: 1, max: 20_000 });
+const ages = fc.constantFrom(0, 200, 100_000);
+
+function drain(items: readonly Waiting[], maxBatchTokens: number, maxAgeMs: number): Waiting[][] {
+  const pool = items.toSorted(byLength);
+  const batches: Waiting[][] = [];
+  while (pool.length > 0) {
+    const { from, to } = chooseBatch(pool, { maxBatchTokens, nowMs: 1000, maxAgeMs });
+    assert.ok(to > from, 'a pool that is not empty gives a batch');
+    batches.push(pool.splice(from, to - from));
+  }
+  return batches;
+}
+
+test('every text is in one batch exactly, and no batch of several is over budget', () => {
+  fc.assert(
+    fc.property(waiting, budgets, ages, (items, budget, age) => {
+      const batches = drain(items, budget, age);
+      assert.equal(batches.flat().length, items.length);
+      assert.equal(new Set(batches.flat()).size, items.length);
+      for (const batch of batches) {
+        const longest = Math.max(...batch.map(({ tokens }) => tokens));
+        assert.ok(batch.length === 1 || longest * batch.length <= budget);
+      }
+    }),
+  );
+});
+
+test('a text beyond its age is in the next batch', () => {
+  fc.assert(
+    fc.property(waiting, budgets, (items, budget) => {
+      fc.pre(items.length > 0);
+      const pool = items.toSorted(byLength);
+      const { from, to } = chooseBatch(pool, { maxBatchTokens: budget, nowMs: 1000, maxAgeMs: 0 });
+      const oldest = Math.min(...items.map(({ enqueuedAtMs }) => enqueuedAtMs));
+      assert.ok(pool.slice(from, to).some(({ enqueuedAtMs }) => enqueuedAtMs === oldest));
+    }),
+  );
+});
+
+test('neighbours in length keep padding low', () => {
+  const lengths = Array.from({ length: 2000 }, (_, i) =>
+    Math.round(Math.exp(4.8 + 0.9 * Math.sin(i * 12.9898))),
+  );
+  const items = lengths.map((tokens, i) => ({ tokens, enqueuedAtMs: i }));
+  const real = lengths.reduce((sum, tokens) => sum + tokens, 0);
+  const padded = drain(items, 2048, 100_000)
+    .map((batch) => batch.length * Math.max(...batch.map(({ tokens }) => tokens)))
+    .reduce((sum, tokens) => sum + tokens, 0);
+  assert.ok(real / padded > 0.95, `packed to ${real / padded}`);
+});
+
+test('interactive work goes first, until bulk has waited for its share', () => {
+  const state = {
+    interactiveWaiting: true,
+    bulkWaiting: true,
+    interactiveMsSinceBulk: 0,
+    lastBulkMs: 100,
+    bulkShare: 0.2,
+  };
+  assert.equal(chooseLane(state), 'interactive');
+  assert.equal(chooseLane({ ...state, interactiveMsSinceBulk: 401 }), 'bulk');
+  assert.equal(chooseLane({ ...state, interactiveMsSinceBulk: 401, bulkWaiting: false }), 'interactive');
+  assert.equal(chooseLane({ ...state, interactiveWaiting: false }), 'bulk');
+  assert.equal(chooseLane({ ...state, interactiveWaiting: false, bulkWaiting: false }), undefined);
+});
+
+test('the budget halves when memory runs out and climbs back to where it began, no higher', () => {
+  const budget = new TokenBudget(2048);
+  budget.outOfMemory(1500);
+  assert.equal(budget.tokens, 750);
+  budget.outOfMemory(1);
+  assert.equal(budget.tokens, 32);
+  for (let i = 0; i < 63; i++) budget.succeeded();
+  assert.equal(budget.tokens, 32);
+  for (let i = 0; i < 5000; i++) budget.succeeded();
+  assert.equal(budget.tokens, 2048);
+});
