@@ -21,8 +21,9 @@ UPDATE bullmq.job
    SET state = 'waiting', lock_token = NULL, locked_until_ms = NULL, stalled_marked = false
  WHERE state = 'active'`;
 
-/** There is no autovacuum in the embedded Postgres; what a start finds dead stays in the way of every scan. */
-const VACUUM = ['bullmq.job', 'bullmq.event', 'bullmq.meta', 'trivec.jobs', 'trivec.shards'];
+/** The embedded Postgres has no autovacuum; dead rows of finished items would slow every scan for work. */
+const VACUUM_INTERVAL_MS = 10 * 60_000;
+const VACUUMED_TABLES = ['bullmq.job', 'bullmq.event', 'bullmq.meta', 'trivec.jobs', 'trivec.shards'];
 
 /**
  * The backend of one process, kept in DATA_DIR. Throws `data_dir_in_use` while another process has it,
@@ -39,7 +40,7 @@ export async function openEmbeddedBackend(config: Config, logger: Logger): Promi
     const ledger = await PostgresLedger.open(database);
     const { rowCount: released } = await database.query(RELEASE_HELD);
     if (released > 0) logger.info({ released }, 'items held by a process that died wait again');
-    for (const table of VACUUM) await database.query(`VACUUM ${table}`);
+    resources.add(await keepVacuumed(database, logger));
     const registry = resources.add(new EmbeddedRegistry());
     const interactive = resources.add(new EmbeddedLane());
     const queues = resources.add(shardQueues(postgresDriver(database), config.lockDurationMs, logger));
@@ -60,4 +61,16 @@ export async function openEmbeddedBackend(config: Config, logger: Logger): Promi
     await resources.close();
     throw postgresError(error);
   }
+}
+
+/** Once now and then at intervals, until closed. */
+async function keepVacuumed(database: EmbeddedPostgres, logger: Logger): Promise<{ close(): Promise<void> }> {
+  const vacuum = async () => {
+    for (const table of VACUUMED_TABLES) await database.query(`VACUUM ${table}`);
+  };
+  await vacuum();
+  const timer = setInterval(() => {
+    vacuum().catch((error: Error) => logger.warn({ reason: error.message }, 'vacuum failed'));
+  }, VACUUM_INTERVAL_MS);
+  return { close: async () => clearInterval(timer) };
 }

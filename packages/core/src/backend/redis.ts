@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis';
 import type { Config } from '../config.ts';
 import { RedisLedger } from '../ledger/redis.ts';
 import { redisDriver } from '../queue/bullmqDriver.ts';
@@ -13,6 +14,7 @@ import { shardQueues } from './shardQueues.ts';
 export async function openRedisBackend(config: Config, logger: Logger): Promise<Backend> {
   const { keyPrefix, lockDurationMs } = config;
   const redis = await connectRedis(config.backendUrl, logger);
+  await warnWhereItForgets(redis, logger);
   const resources = new Resources();
   resources.add({ close: () => closeRedis(redis) });
   const registry = resources.add(new RedisRegistry(redis, keyPrefix, logger));
@@ -33,4 +35,13 @@ export async function openRedisBackend(config: Config, logger: Logger): Promise<
     },
     close: () => resources.close(),
   };
+}
+
+/** Without its append-only file Redis loses acknowledged jobs when it dies. */
+async function warnWhereItForgets(redis: Redis, logger: Logger): Promise<void> {
+  // a server that hides INFO is somebody else's to know
+  const info = await redis.info('persistence').catch(() => '');
+  if (info.includes('aof_enabled:0')) {
+    logger.warn('Redis runs without appendonly: a crash of Redis loses jobs that were acknowledged');
+  }
 }

@@ -8,9 +8,13 @@ const RECONNECT_MAX_DELAY_MS = 2_000;
 
 /**
  * A connection whose commands fail within seconds while Redis is away, so that callers answer 503 instead
- * of hanging. Throws `backend_unavailable` when Redis has not answered after ten seconds.
+ * of hanging. Throws `backend_unavailable` when Redis has not answered in time.
  */
-export async function connectRedis(url: string, logger: Logger): Promise<Redis> {
+export async function connectRedis(
+  url: string,
+  logger: Logger,
+  timeoutMs = CONNECT_TIMEOUT_MS,
+): Promise<Redis> {
   const redis = new Redis(url, {
     lazyConnect: true,
     maxRetriesPerRequest: 2,
@@ -24,7 +28,7 @@ export async function connectRedis(url: string, logger: Logger): Promise<Redis> 
     lastError = error;
   });
   const ready = await new Promise<boolean>((resolve) => {
-    const timer = setTimeout(() => resolve(false), CONNECT_TIMEOUT_MS);
+    const timer = setTimeout(() => resolve(false), timeoutMs);
     redis.once('ready', () => {
       clearTimeout(timer);
       resolve(true);

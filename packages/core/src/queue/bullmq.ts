@@ -8,7 +8,8 @@ import {
 } from 'bullmq';
 import { TrivecError } from '../errors.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { BullmqDriver } from './bullmqDriver.ts';
+import type { BullmqDriver, OpenedWorker } from './bullmqDriver.ts';
+import { closeWorker } from './closeWorker.ts';
 import { retryDelayMs } from './retryDelay.ts';
 import type { Consumer, QueueHandler, QueueItem, WorkQueue } from './workQueue.ts';
 
@@ -17,8 +18,6 @@ const CHUNK = 1_000;
 /** BullMQ's highest. Items without one (0) would always go first, so every item has one. */
 const MAX_PRIORITY = 2 ** 21 - 1;
 const MAX_INT32 = 2 ** 31 - 1;
-/** How long a close waits for a server that does not answer, once all handlers have returned. */
-const CLOSE_TIMEOUT_MS = 5_000;
 
 const JOB_OPTIONS = {
   attempts: MAX_INT32,
@@ -132,7 +131,7 @@ export class BullmqWorkQueue<T> implements WorkQueue<T> {
 class BullmqConsumer<T> implements Consumer {
   readonly #handler: QueueHandler<T>;
   readonly #logger: Logger;
-  readonly #opened: ReturnType<typeof openWorker<T>>;
+  readonly #opened: OpenedWorker<T>;
   readonly #controllers = new Map<string, AbortController>();
   readonly #running = new Set<Promise<void>>();
   readonly #onClosed: () => void;
@@ -167,15 +166,11 @@ class BullmqConsumer<T> implements Consumer {
   }
 
   async #close(): Promise<void> {
-    const { worker, release } = this.#opened;
-    const closed = worker.close();
-    const reason = new TrivecError('shutting_down', 'The worker is stopping.', { retryAfterSeconds: 1 });
-    for (const controller of this.#controllers.values()) controller.abort(reason);
-    await Promise.allSettled(this.#running);
-    if (!(await settlesWithin(closed, CLOSE_TIMEOUT_MS))) {
-      this.#logger.warn('the queue does not answer; its items come back when their locks expire');
-    }
-    await release();
+    const abort = () => {
+      const reason = new TrivecError('shutting_down', 'The worker is stopping.', { retryAfterSeconds: 1 });
+      for (const controller of this.#controllers.values()) controller.abort(reason);
+    };
+    await closeWorker(this.#opened, this.#running, abort, this.#logger);
     this.#onClosed();
   }
 
@@ -184,7 +179,7 @@ class BullmqConsumer<T> implements Consumer {
     const id = job.id!;
     const controller = new AbortController();
     this.#controllers.set(id, controller);
-    const run = this.#handler({ id, data: job.data }, controller.signal);
+    const run = (async () => this.#handler({ id, data: job.data }, controller.signal))();
     this.#running.add(run);
     try {
       await run;
@@ -216,7 +211,7 @@ function openWorker<T>(
   processor: Processor<T, void>,
   concurrency: number,
   { driver, lockDurationMs, logger }: BullmqQueueOptions,
-) {
+): OpenedWorker<T> {
   const opened = driver.openWorker<T>(name, processor, {
     concurrency,
     lockDuration: lockDurationMs,
@@ -228,7 +223,7 @@ function openWorker<T>(
     runRetryDelay: 1_000,
     settings: { backoffStrategy: (attempt, _type, error) => retryDelayMs(attempt, error) },
   });
-  opened.worker.on('error', (error) => logger.warn({ reason: error.message }, 'queue'));
+  opened.worker.on('error', (error) => logQueueError(driver, logger, error));
   return opened;
 }
 
@@ -245,14 +240,9 @@ function* chunks<Item>(items: readonly Item[]): Generator<Item[]> {
   for (let start = 0; start < items.length; start += CHUNK) yield items.slice(start, start + CHUNK);
 }
 
-async function settlesWithin(promise: Promise<unknown>, limitMs: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), limitMs);
-  });
-  const settled = promise.then(
-    () => true,
-    () => true,
-  );
-  return await Promise.race([settled, timeout]).finally(() => clearTimeout(timer));
+/** Outages are logged once by the connection; BullMQ says so again at every attempt. */
+export function logQueueError(driver: BullmqDriver, logger: Logger, error: Error): void {
+  const { code, message } = driver.toTrivecError(error);
+  if (code === 'backend_unavailable') logger.debug({ reason: message }, 'queue');
+  else logger.warn({ reason: message }, 'queue');
 }

@@ -16,17 +16,20 @@ import type { Logger } from '../telemetry/logger.ts';
 
 export type WorkerSettings = Omit<WorkerOptions, 'connection' | 'prefix'>;
 
+export interface OpenedWorker<T> {
+  worker: Worker<T, void>;
+  /** False while its server is gone: then BullMQ's orderly close would wait for it for ever. */
+  isConnected(): boolean;
+  /** Frees what the worker got and BullMQ does not close. */
+  release(): void;
+}
+
 /** What differs between BullMQ on Redis and BullMQ on Postgres, and all of it. */
 export interface BullmqDriver {
   /** The name BullMQ gets for a queue of ours. */
   queueName(name: string): string;
   openQueue<T>(name: string): Queue<T>;
-  /** `release` frees what the worker got and BullMQ does not close. */
-  openWorker<T>(
-    name: string,
-    processor: Processor<T, void>,
-    settings: WorkerSettings,
-  ): { worker: Worker<T, void>; release: () => Promise<void> };
+  openWorker<T>(name: string, processor: Processor<T, void>, settings: WorkerSettings): OpenedWorker<T>;
   /** Removes those of the ids that no worker holds. */
   removeUnlocked<T>(queue: Queue<T>, ids: readonly string[]): Promise<void>;
   /** Those of the ids that the queue holds. Finished items leave it at once, so these wait, are delayed or run. */
@@ -45,8 +48,22 @@ export function redisDriver(redis: Redis, keyPrefix: string, logger: Logger): Bu
       new Queue<T>(name, { connection: redis, prefix: keyPrefix, streams: STREAMS }) as Queue<T>,
     openWorker: <T>(name: string, processor: Processor<T, void>, settings: WorkerSettings) => {
       const connection = duplicateRedis(redis, logger, 'worker', { patient: true });
+      const connections = [connection];
+      // BullMQ makes its blocking connection from this one, and would never let go of it while Redis is gone
+      const duplicate = connection.duplicate.bind(connection);
+      connection.duplicate = (override) => {
+        const copy = duplicate(override);
+        connections.push(copy);
+        return copy;
+      };
       const worker = new Worker<T, void>(name, processor, { ...settings, connection, prefix: keyPrefix });
-      return { worker, release: async () => connection.disconnect() };
+      return {
+        worker,
+        isConnected: () => connections.every(({ status }) => status === 'ready'),
+        release: () => {
+          for (const each of connections) each.disconnect();
+        },
+      };
     },
     removeUnlocked: async (queue, ids) => {
       await Promise.all(ids.map((id) => queue.remove(id, { removeChildren: false })));
@@ -74,7 +91,8 @@ export function postgresDriver(database: EmbeddedPostgres): BullmqDriver {
     openQueue: <T>(name: string) => new Queue<T>(name, { connection, streams: STREAMS }, backend) as Queue<T>,
     openWorker: <T>(name: string, processor: Processor<T, void>, settings: WorkerSettings) => ({
       worker: new Worker<T, void>(name, processor, { ...settings, connection }, backend),
-      release: async () => undefined,
+      isConnected: () => true,
+      release: () => undefined,
     }),
     removeUnlocked: async (queue, ids) => {
       await database.query('SELECT bullmq.remove($1, id, false) FROM unnest($2::text[]) AS id', [

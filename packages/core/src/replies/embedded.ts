@@ -1,3 +1,4 @@
+import { toTrivecError } from '../errors.ts';
 import type { Consumer } from '../queue/workQueue.ts';
 import type { InteractiveLane, RequestOptions, TaskContext } from './interactiveLane.ts';
 import { laneErrors, timerMs } from './laneErrors.ts';
@@ -138,7 +139,7 @@ async function runCall(server: Server, call: Call): Promise<void> {
     });
     call.resolve(reply);
   } catch (error) {
-    call.reject(error);
+    call.reject(toTrivecError(error));
   }
 }
 

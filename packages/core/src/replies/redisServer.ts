@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import type { Job, Worker } from 'bullmq';
+import type { Job } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { type RedisScript, runBinaryScript } from '../backend/redisScript.ts';
-import type { BullmqDriver } from '../queue/bullmqDriver.ts';
+import { logQueueError } from '../queue/bullmq.ts';
+import type { BullmqDriver, OpenedWorker } from '../queue/bullmqDriver.ts';
+import { closeWorker } from '../queue/closeWorker.ts';
 import type { Consumer } from '../queue/workQueue.ts';
 import type { Beating, Presence } from '../registry/presence.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -56,7 +58,8 @@ export class RedisServer implements Consumer {
   readonly id = randomUUID();
   readonly #options: RedisServerOptions;
   readonly #controllers = new Map<string, AbortController>();
-  #worker: { worker: Worker<RequestJob, void>; release: () => Promise<void> } | undefined;
+  readonly #running = new Set<Promise<void>>();
+  #worker: OpenedWorker<RequestJob> | undefined;
   #beating: Beating | undefined;
   #closing: Promise<void> | undefined;
 
@@ -66,7 +69,7 @@ export class RedisServer implements Consumer {
 
   async start(): Promise<void> {
     const { driver, queueName, lockDurationMs, concurrency, logger, presence } = this.#options;
-    this.#worker = driver.openWorker<RequestJob>(queueName, (job) => this.#process(job), {
+    this.#worker = driver.openWorker<RequestJob>(queueName, (job) => this.#track(this.#process(job)), {
       concurrency,
       lockDuration: lockDurationMs,
       stalledInterval: lockDurationMs,
@@ -74,7 +77,7 @@ export class RedisServer implements Consumer {
       maxStalledCount: MAX_INT32,
       runRetryDelay: 1_000,
     });
-    this.#worker.worker.on('error', (error) => logger.warn({ reason: error.message }, 'interactive queue'));
+    this.#worker.worker.on('error', (error) => logQueueError(driver, logger, error));
     await this.#worker.worker.waitUntilReady();
     this.#beating = await presence.enter(this.id, () => (this.#closing ? 'closing' : 'open'));
   }
@@ -92,11 +95,20 @@ export class RedisServer implements Consumer {
   async #close(): Promise<void> {
     // refuses new requests, while those that run may still answer
     await this.#beating?.beat().catch(() => undefined);
-    const closed = this.#worker?.worker.close();
-    for (const controller of this.#controllers.values()) controller.abort(laneErrors.closing());
-    await closed;
-    await this.#worker?.release();
+    const abort = () => {
+      for (const controller of this.#controllers.values()) controller.abort(laneErrors.closing());
+    };
+    if (this.#worker) await closeWorker(this.#worker, this.#running, abort, this.#options.logger);
     await this.#beating?.close();
+  }
+
+  async #track(run: Promise<void>): Promise<void> {
+    this.#running.add(run);
+    try {
+      await run;
+    } finally {
+      this.#running.delete(run);
+    }
   }
 
   async #process(job: Job<RequestJob, void>): Promise<void> {
