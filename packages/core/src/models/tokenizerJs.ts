@@ -14,21 +14,31 @@ const TURN_MS = 10;
 export class JsBackend implements TokenizerBackend {
   readonly kind = 'js';
   readonly #tokenizer: Tokenizer;
+  readonly #lowercases: boolean;
 
   constructor(tokenizerJson: object, tokenizerConfig: object) {
     this.#tokenizer = new Tokenizer(tokenizerJson, tokenizerConfig);
+    const { normalizer } = tokenizerJson as { normalizer?: unknown };
+    this.#lowercases = /"lowercase":true|"type":"Lowercase"/.test(JSON.stringify(normalizer) ?? '');
   }
 
   async encode(texts: readonly string[]): Promise<number[][]> {
     const ids: number[][] = [];
     let turnEndsAt = performance.now() + TURN_MS;
     for (const text of texts) {
-      ids.push(this.#tokenizer.encode(breakRuns(text.replaceAll('\u0085', ' '))).ids);
+      ids.push(this.#tokenizer.encode(breakRuns(this.#asNative(text))).ids);
       if (performance.now() < turnEndsAt) continue;
       await setImmediate();
       turnEndsAt = performance.now() + TURN_MS;
     }
     return ids;
+  }
+
+  /** Where the two libraries see a character differently, the one that the native library sees. */
+  #asNative(text: string): string {
+    const spaced = text.replaceAll('\u0085', ' ');
+    // JavaScript lowers a Σ at a word's end to ς, Rust lowers every one to σ.
+    return this.#lowercases ? spaced.replaceAll('Σ', 'σ') : spaced;
   }
 
   async decode(ids: readonly number[][], skipSpecialTokens: boolean): Promise<string[]> {

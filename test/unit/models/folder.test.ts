@@ -1,0 +1,192 @@
+import assert from 'node:assert/strict';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { describeModelFolder } from '@trivec/core/models/folder';
+import { readContract } from '@trivec/core/models/graphContract';
+import { locateModel } from '@trivec/core/models/locate';
+import { readSpecialTokens } from '@trivec/core/models/specialTokens';
+
+const MODELS = fileURLToPath(new URL('../../golden/models', import.meta.url));
+
+async function copyOf(t: TestContext, name: string): Promise<string> {
+  const parent = await mkdtemp(join(tmpdir(), 'trivec-model-'));
+  t.after(() => rm(parent, { recursive: true, force: true }));
+  const folder = join(parent, name);
+  await cp(join(MODELS, name), folder, { recursive: true });
+  return folder;
+}
+
+test('a folder with three heads says what it is', async () => {
+  const { info, heads, padId, inputs } = await describeModelFolder(join(MODELS, 'tiny-m3-raw'));
+  assert.match(info.fingerprint, /^[0-9a-f]{32}$/);
+  assert.deepEqual(
+    { ...info, fingerprint: '', description: '' },
+    {
+      name: 'tiny-m3-raw',
+      fingerprint: '',
+      dtype: 'fp32',
+      outputs: ['dense', 'sparse', 'colbert'],
+      denseDims: 32,
+      colbertDims: 32,
+      maxTokens: 512,
+      standIn: true,
+      description: '',
+      license: 'Apache-2.0',
+    },
+  );
+  assert.deepEqual(heads, {
+    dense: { output: 'dense' },
+    sparse: { output: 'sparse' },
+    colbert: { output: 'colbert' },
+    ignoredSparseIds: [0, 1, 2, 3],
+  });
+  assert.equal(padId, 1);
+  assert.deepEqual(
+    inputs.map(({ role }) => role),
+    ['ids', 'mask'],
+  );
+});
+
+test('an encoder without heads is dense only, pooled as its folder says', async () => {
+  const { info, heads } = await describeModelFolder(join(MODELS, 'tiny-bert-mean'));
+  assert.deepEqual(info.outputs, ['dense']);
+  assert.deepEqual(heads.dense, { output: 'last_hidden_state', pooling: 'mean' });
+});
+
+test('the fingerprint is that of the content: another place has the same, another byte another', async (t) => {
+  const folder = await copyOf(t, 'tiny-m3');
+  const original = await describeModelFolder(join(MODELS, 'tiny-m3'));
+  assert.equal((await describeModelFolder(folder)).info.fingerprint, original.info.fingerprint);
+  await writeFile(join(folder, 'trivec.json'), JSON.stringify({ name: 'other', dtype: 'int8' }));
+  const renamed = await describeModelFolder(folder);
+  assert.equal(renamed.info.name, 'other');
+  assert.notEqual(renamed.info.fingerprint, original.info.fingerprint);
+});
+
+test('a folder that fits nothing is refused with what was found and what is expected', async (t) => {
+  const cases: [file: string, content: string | undefined, message: RegExp][] = [
+    ['model.onnx', undefined, /no model\.onnx; it holds config\.json, expected\.json/],
+    ['model.onnx', 'not a graph', /model\.onnx.*(truncated|foreign)/],
+    ['tokenizer.json', undefined, /no tokenizer\.json/],
+    ['tokenizer.json', '{"model":{"vocab":[', /tokenizer\.json is not JSON/],
+    ['tokenizer.json', '{"model":{}}', /no vocabulary/],
+    ['config.json', '{}', /max_position_embeddings/],
+    ['trivec.json', '{"dtype":7}', /trivec\.json: dtype/],
+  ];
+  for (const [file, content, message] of cases) {
+    const folder = await copyOf(t, 'tiny-m3');
+    await (content === undefined ? rm(join(folder, file)) : writeFile(join(folder, file), content));
+    if (file === 'config.json') await rm(join(folder, 'tokenizer_config.json'));
+    await assert.rejects(describeModelFolder(folder), { code: 'invalid_model', message });
+  }
+  await assert.rejects(describeModelFolder(join(MODELS, 'nowhere')), { code: 'invalid_model' });
+});
+
+test('a tokenizer with more ids than the model has embeddings belongs to another model', async (t) => {
+  const folder = await copyOf(t, 'tiny-m3-raw');
+  await cp(join(MODELS, 'tiny-m3', 'tokenizer.json'), join(folder, 'tokenizer.json'));
+  await assert.rejects(describeModelFolder(folder), { code: 'invalid_model', message: /\d+ ids.*701/ });
+});
+
+test('token vectors without a word on pooling are refused', async (t) => {
+  const folder = await copyOf(t, 'tiny-bert-mean');
+  await rm(join(folder, '1_Pooling'), { recursive: true });
+  await assert.rejects(describeModelFolder(folder), { code: 'invalid_model', message: /1_Pooling/ });
+  await writeFile(join(folder, 'trivec.json'), '{"pooling":"cls"}');
+  assert.equal((await describeModelFolder(folder)).heads.dense?.pooling, 'cls');
+});
+
+const ids = { name: 'input_ids', dtype: 'int64', shape: ['batch', 'length'] };
+const value = (name: string, ...shape: (number | string)[]) => ({ name, dtype: 'float', shape });
+
+test('every published spelling of the outputs is understood', () => {
+  const spellings = [
+    ['dense_vecs', 'sparse_vecs', 'colbert_vecs'],
+    ['dense_embeddings', 'sparse_weights', 'colbert_vectors'],
+    ['dense', 'sparse', 'colbert'],
+    ['sentence_embedding', 'sparse', 'colbert'],
+  ] as const;
+  for (const [dense, sparse, colbert] of spellings) {
+    const outputs = [value(dense, 'b', 1024), value(sparse, 'b', 'l', 1), value(colbert, 'b', 'm', 64)];
+    const contract = readContract([ids], outputs, undefined);
+    assert.deepEqual(contract.heads, {
+      dense: { output: dense },
+      sparse: { output: sparse },
+      colbert: { output: colbert },
+    });
+    assert.deepEqual([contract.denseDims, contract.colbertDims, contract.isBackbone], [1024, 64, false]);
+  }
+  const official = readContract(
+    [ids],
+    [value('token_embeddings', 'b', 'l', 1024), value('sentence_embedding', 'b', 1024)],
+    'cls',
+  );
+  assert.deepEqual(
+    [official.heads, official.isBackbone],
+    [{ dense: { output: 'sentence_embedding' } }, true],
+  );
+});
+
+test('inputs and outputs that are not known are named', () => {
+  const code = 'invalid_model';
+  assert.throws(
+    () => readContract([ids, value('past_key_values', 'b')], [value('dense', 'b', 8)], undefined),
+    { code, message: /past_key_values float\[b\]/ },
+  );
+  assert.throws(() => readContract([ids], [value('logits', 'b', 1)], undefined), {
+    code,
+    message: /logits float\[b,1\].*dense_vecs/,
+  });
+  assert.throws(() => readContract([ids], [value('dense', 'b', 'l', 8)], undefined), {
+    code,
+    message: /dense float\[b,l,8\]/,
+  });
+  assert.throws(() => readContract([{ ...ids, dtype: 'float' }], [value('dense', 'b', 8)], undefined), {
+    code,
+    message: /input_ids is float/,
+  });
+});
+
+test('CLS, EOS, padding and unknown carry no lexical weight; the mask token does', () => {
+  const vocab = [
+    ['<s>', 0],
+    ['<pad>', 0],
+    ['</s>', 0],
+    ['<unk>', 0],
+    ['a', -1],
+    ['<mask>', 0],
+  ];
+  assert.deepEqual(readSpecialTokens({ model: { vocab } }, undefined), {
+    ignoredSparseIds: [0, 1, 2, 3],
+    padId: 1,
+    vocabularySize: 6,
+  });
+  const bert = {
+    model: { vocab: { '[PAD]': 0, '[UNK]': 100, '[CLS]': 101, '[SEP]': 102, a: 5 } },
+    added_tokens: [{ content: '[MASK]', id: 103 }],
+  };
+  assert.deepEqual(readSpecialTokens(bert, { pad_token: { content: '[PAD]' }, unk_token: '[UNK]' }), {
+    ignoredSparseIds: [0, 100, 101, 102],
+    padId: 0,
+    vocabularySize: 104,
+  });
+});
+
+test('models are found by name or by path; anything else is told what there is', async () => {
+  assert.deepEqual(await locateModel(join(MODELS, 'tiny-m3')), {
+    name: undefined,
+    folder: join(MODELS, 'tiny-m3'),
+  });
+  assert.deepEqual(await locateModel('tiny-m3', { modelsDir: MODELS }), {
+    name: 'tiny-m3',
+    folder: join(MODELS, 'tiny-m3'),
+  });
+  for (const name of ['tiny-m4', '../models/tiny-m3', 'constructor'])
+    await assert.rejects(locateModel(name, { modelsDir: MODELS }), {
+      code: 'invalid_model',
+      message: /trivec-mini, tiny-bert-mean, tiny-m3, tiny-m3-raw/,
+    });
+});
