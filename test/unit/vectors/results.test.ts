@@ -58,21 +58,28 @@ function only(rows: readonly ResultRow[], outputs: readonly Output[]): ResultRow
   }));
 }
 
-test('an Arrow file gives back the rows it was made from, any part of them, at any alignment', () => {
-  fc.assert(
-    fc.property(rowsOf, outputsOf, fc.nat(6), fc.nat(6), fc.nat(7), (rows, outputs, a, b, shift) => {
-      const columns = columnsOf(rows, outputs, DIMS);
-      const file = arrowFile(columns);
-      const shifted = new Uint8Array(file.length + shift).subarray(shift);
-      shifted.set(file);
-      const read = readArrow(shifted);
-      assert.deepEqual(rowsIn(read), only(rows, outputs));
-      const begin = Math.min(a, b, rows.length);
-      const end = Math.min(Math.max(a, b), rows.length);
-      const part = sliceColumns(read, begin, end);
-      assert.deepEqual(rowsIn(part), only(rows, outputs).slice(begin, end));
-      assert.deepEqual(rowsIn(readArrow(arrowFile(part))), rowsIn(part));
-    }),
+test('an Arrow file gives back the rows it was made from, any part of them, at any alignment', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      rowsOf,
+      outputsOf,
+      fc.nat(6),
+      fc.nat(6),
+      fc.nat(7),
+      async (rows, outputs, a, b, shift) => {
+        const columns = await columnsOf(rows, outputs, DIMS);
+        const file = arrowFile(columns);
+        const shifted = new Uint8Array(file.length + shift).subarray(shift);
+        shifted.set(file);
+        const read = readArrow(shifted);
+        assert.deepEqual(rowsIn(read), only(rows, outputs));
+        const begin = Math.min(a, b, rows.length);
+        const end = Math.min(Math.max(a, b), rows.length);
+        const part = sliceColumns(read, begin, end);
+        assert.deepEqual(rowsIn(part), only(rows, outputs).slice(begin, end));
+        assert.deepEqual(rowsIn(readArrow(arrowFile(part))), rowsIn(part));
+      },
+    ),
     { numRuns: 60 },
   );
 });
@@ -85,7 +92,7 @@ test('an Arrow stream of several shards is one table with one schema, also when 
       vectors: { tokens: 3, dense: Float32Array.of(from, i, 0.5) },
     }));
   const shards = [rows(0, 3), rows(3, 1), rows(4, 2)].map((part) => columnsOf(part, ['dense'], DIMS));
-  const table = await collectTable(shards, emptyColumns(['dense'], DIMS));
+  const table = await collectTable(await Promise.all(shards), emptyColumns(['dense'], DIMS));
   assert.equal(table.batches.length, 3);
   assert.deepEqual(
     [...table].map((item) => item.id),
@@ -109,7 +116,7 @@ test('an Arrow stream of several shards is one table with one schema, also when 
 });
 
 test('a shard of another shape breaks the stream aloud', async () => {
-  const strange = columnsOf(
+  const strange = await columnsOf(
     [{ id: 'a', chunk: 0, vectors: { tokens: 1, dense: new Float32Array(4) } }],
     ['dense'],
   );
@@ -125,10 +132,10 @@ async function collectTable(shards: ResultColumns[], empty: ResultColumns) {
   return tableFromIPC(Buffer.concat(chunks));
 }
 
-test('a row without an output that the job has is a mistake that shows', () => {
+test('a row without an output that the job has is a mistake that shows', async () => {
   const rows: ResultRow[] = [{ id: 'a', chunk: 0, vectors: { tokens: 1 } }];
-  assert.throws(() => columnsOf(rows, ['sparse']), /lacks its sparse/);
-  assert.throws(() => columnsOf(rows, ['dense'], DIMS), /dense/);
+  await assert.rejects(columnsOf(rows, ['sparse']), /lacks its sparse/);
+  await assert.rejects(columnsOf(rows, ['dense'], DIMS), /dense/);
 });
 
 function printed(value: number): string {
@@ -167,27 +174,35 @@ test('a float32 is printed by the fewest digits that read back as the same float
   assert.equal(printed(Number.NaN), 'null');
 });
 
-test('a result line is the JSON of the contract, with the numbers of the Arrow file', () => {
-  fc.assert(
-    fc.property(rowsOf, outputsOf, (rows, outputs) => {
-      const columns = columnsOf(rows, outputs, DIMS);
-      const out = new JsonBytes(8);
-      for (let i = 0; i < columns.length; i++) writeResultLine(out, columns, i);
-      const lines = out.take().toString().split('\n').slice(0, -1);
-      assert.equal(lines.length, rows.length);
-      lines.forEach((line, i) => {
-        const { dense, sparse, colbert, ...rest } = JSON.parse(line);
-        const { tokens, ...vectors } = only(rows, outputs)[i]!.vectors;
-        assert.deepEqual(rest, { id: rows[i]!.id, chunk: rows[i]!.chunk, tokens });
-        if (vectors.dense) assertSame(dense, vectors.dense);
-        if (vectors.sparse) {
-          assert.deepEqual(sparse.indices, [...vectors.sparse.indices]);
-          assertSame(sparse.values, vectors.sparse.values);
-        }
-        if (vectors.colbert) assertSame(colbert.flat(), vectors.colbert.data);
-        assert.deepEqual(Object.keys(JSON.parse(line)).slice(3), outputs);
-      });
-    }),
+test('a result line is the JSON of the contract, with the numbers of the Arrow file', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      rowsOf,
+      outputsOf,
+      fc.integer({ min: 1, max: 200 }),
+      async (rows, outputs, partBytes) => {
+        const columns = await columnsOf(rows, outputs, DIMS);
+        const out = new JsonBytes(8);
+        const parts: Buffer[] = [];
+        for (let i = 0; i < columns.length; i++)
+          for (const _ of writeResultLine(out, columns, i, partBytes)) parts.push(out.take());
+        parts.push(out.take());
+        const lines = Buffer.concat(parts).toString().split('\n').slice(0, -1);
+        assert.equal(lines.length, rows.length);
+        lines.forEach((line, i) => {
+          const { dense, sparse, colbert, ...rest } = JSON.parse(line);
+          const { tokens, ...vectors } = only(rows, outputs)[i]!.vectors;
+          assert.deepEqual(rest, { id: rows[i]!.id, chunk: rows[i]!.chunk, tokens });
+          if (vectors.dense) assertSame(dense, vectors.dense);
+          if (vectors.sparse) {
+            assert.deepEqual(sparse.indices, [...vectors.sparse.indices]);
+            assertSame(sparse.values, vectors.sparse.values);
+          }
+          if (vectors.colbert) assertSame(colbert.flat(), vectors.colbert.data);
+          assert.deepEqual(Object.keys(JSON.parse(line)).slice(3), outputs);
+        });
+      },
+    ),
     { numRuns: 60 },
   );
 });

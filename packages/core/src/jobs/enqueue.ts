@@ -19,7 +19,8 @@ export async function* pendingOrdinals(ledger: Ledger, jobId: string): AsyncGene
 
 /**
  * Adds every pending shard that the queue does not hold; returns how many there were. Ids are
- * deterministic: adding one that somebody else adds at the same time changes nothing.
+ * deterministic: adding one that somebody else adds at the same time changes nothing. A shard's fair offset
+ * is its index among what is still to be done: a resumed job does not pay for what it had done before.
  */
 export async function enqueuePending(
   ledger: Ledger,
@@ -27,10 +28,11 @@ export async function enqueuePending(
   job: Pick<JobRecord, 'id'>,
 ): Promise<number> {
   let added = 0;
+  let index = 0;
   for await (const ordinals of pendingOrdinals(ledger, job.id)) {
     const items = ordinals.map((ordinal) => {
       const data = { jobId: job.id, ordinal };
-      return { id: shardQueueId(data, 'embed'), data, fairOffset: ordinal };
+      return { id: shardQueueId(data, 'embed'), data, fairOffset: index++ };
     });
     const present = await queue.present(items.map(({ id }) => id));
     const missing = items.filter(({ id }) => !present.has(id));

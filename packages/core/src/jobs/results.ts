@@ -123,12 +123,11 @@ export async function readShardColumns(
 async function* ndjsonLines(shards: AsyncIterable<ResultColumns>): AsyncGenerator<Uint8Array> {
   const out = new JsonBytes(CHUNK_BYTES * 2);
   for await (const columns of shards)
-    for (let row = 0; row < columns.length; row++) {
-      writeResultLine(out, columns, row);
-      if (out.length < CHUNK_BYTES) continue;
-      yield out.take();
-      // Others wait for this thread, too: a fast reader must not keep it.
-      await nextTurn();
-    }
+    for (let row = 0; row < columns.length; row++)
+      for (const _ of writeResultLine(out, columns, row, CHUNK_BYTES)) {
+        yield out.take();
+        // Others wait for this thread, too: a fast reader must not keep it.
+        await nextTurn();
+      }
   if (out.length > 0) yield out.take();
 }

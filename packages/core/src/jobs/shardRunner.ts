@@ -101,7 +101,7 @@ async function store(
   const written: string[] = [];
   if (rows.length > 0) {
     const { fingerprint, denseDims, colbertDims } = job.model;
-    const columns = columnsOf(rows, job.options.outputs, {
+    const columns = await columnsOf(rows, job.options.outputs, {
       ...(denseDims !== undefined && { dense: denseDims }),
       ...(colbertDims !== undefined && { colbert: colbertDims }),
     });

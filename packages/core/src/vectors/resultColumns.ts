@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Output, TextVectors } from './types.ts';
 
 /**
@@ -28,12 +29,18 @@ export interface VectorDims {
   colbert?: number;
 }
 
-/** Copies rows into columns. Every row must carry every one of `outputs`, of one size. ColBERT becomes float16. */
-export function columnsOf(
+/** Float16 conversions between two turns of the event loop: some milliseconds. */
+const VALUES_A_TURN = 1 << 20;
+
+/**
+ * Copies rows into columns. Every row must carry every one of `outputs`, of one size. ColBERT becomes float16,
+ * which takes a tenth of a second for a shard of a large model: the event loop gets its turns meanwhile.
+ */
+export async function columnsOf(
   rows: readonly ResultRow[],
   outputs: readonly Output[],
   dims: VectorDims = {},
-): ResultColumns {
+): Promise<ResultColumns> {
   const columns: ResultColumns = {
     length: rows.length,
     ids: rows.map((row) => row.id),
@@ -42,7 +49,7 @@ export function columnsOf(
   };
   if (outputs.includes('dense')) columns.dense = denseColumn(rows, dims.dense);
   if (outputs.includes('sparse')) columns.sparse = sparseColumn(rows);
-  if (outputs.includes('colbert')) columns.colbert = colbertColumn(rows, dims.colbert);
+  if (outputs.includes('colbert')) columns.colbert = await colbertColumn(rows, dims.colbert);
   return columns;
 }
 
@@ -69,7 +76,7 @@ function sparseColumn(rows: readonly ResultRow[]) {
   return { offsets, indices, values };
 }
 
-function colbertColumn(rows: readonly ResultRow[], known: number | undefined) {
+async function colbertColumn(rows: readonly ResultRow[], known: number | undefined) {
   const dims = known ?? rows[0]?.vectors.colbert?.dims ?? 1;
   const offsets = new Int32Array(rows.length + 1);
   rows.forEach((row, i) => {
@@ -77,10 +84,15 @@ function colbertColumn(rows: readonly ResultRow[], known: number | undefined) {
     offsets[i + 1] = offsets[i]! + matrix.rows;
   });
   const values = new Float16Array(offsets[rows.length]! * dims);
-  rows.forEach((row, i) => {
+  let sinceTurn = 0;
+  for (const [i, row] of rows.entries()) {
     const { data, rows: count } = row.vectors.colbert!;
     values.set(data.subarray(0, count * dims), offsets[i]! * dims);
-  });
+    sinceTurn += count * dims;
+    if (sinceTurn < VALUES_A_TURN) continue;
+    await nextTurn();
+    sinceTurn = 0;
+  }
   return { dims, offsets, values };
 }
 

@@ -3,9 +3,15 @@ import type { ResultColumns } from './resultColumns.ts';
 
 /**
  * One NDJSON line: `{id, chunk, tokens, dense: [..], sparse: {indices, values}, colbert: [[..], ..]}`, only
- * the outputs that are there. Numbers are those of the Arrow file: every float32 reads back exactly.
+ * the outputs that are there. Numbers are those of the Arrow file: every float32 reads back exactly. A long text's
+ * ColBERT is a hundred megabytes: the generator stops whenever `partBytes` have gathered, for them to be taken away.
  */
-export function writeResultLine(out: JsonBytes, columns: ResultColumns, index: number): void {
+export function* writeResultLine(
+  out: JsonBytes,
+  columns: ResultColumns,
+  index: number,
+  partBytes: number,
+): Generator<void> {
   const { dense, sparse, colbert } = columns;
   out.raw('{"id":');
   out.json(columns.ids[index]);
@@ -31,8 +37,10 @@ export function writeResultLine(out: JsonBytes, columns: ResultColumns, index: n
     for (let row = offsets[index]!; row < offsets[index + 1]!; row++) {
       if (row > offsets[index]!) out.raw(',');
       out.floats(values, row * dims, (row + 1) * dims);
+      if (out.length >= partBytes) yield;
     }
     out.raw(']');
   }
   out.raw('}\n');
+  if (out.length >= partBytes) yield;
 }
