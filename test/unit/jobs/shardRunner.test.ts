@@ -131,6 +131,18 @@ test('an engine that breaks on the whole call fails the documents, not the shard
   );
 });
 
+test('vectors of another shape fail the documents, instead of being tried for ever', async () => {
+  const rig = jobRig();
+  const job = await rig.submit(documents(2));
+  rig.engine.embed = async (texts) => ({
+    vectors: texts.map(() => ({ tokens: 3, dense: new Float32Array(5) })),
+    inferMs: 1,
+  });
+  await rig.drain();
+  const done = await rig.job(job.id);
+  assert.deepEqual([done.status, done.counts.failed, done.errors[0]!.code], ['failed', 2, 'internal']);
+});
+
 test('documents that the storage lost end the job with a failure that says so', async () => {
   const rig = jobRig();
   const job = await rig.submit(documents(6));

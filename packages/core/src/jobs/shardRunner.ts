@@ -59,12 +59,15 @@ export async function runShard(
   }
 }
 
+/** What an attempt has to store; `file` (Arrow) where there are rows. */
+type EmbeddedShard = EmbeddedDocuments & { file?: Uint8Array };
+
 async function embedShard(
-  { ledger, storage, engine }: ShardRunnerDeps,
+  { ledger, storage, engine, logger }: ShardRunnerDeps,
   job: JobRecord,
   shard: ShardRecord,
   signal: AbortSignal,
-): Promise<EmbeddedDocuments> {
+): Promise<EmbeddedShard> {
   const body = await storage.get(shard.inputKey);
   const checkJob = async () => {
     const current = await ledger.readJob(job.id);
@@ -82,11 +85,31 @@ async function embedShard(
     checkedAtMs = Date.now();
     await checkJob();
   };
-  return embedDocuments(engine, readShardDocuments(body), job.options, { signal, beforeBatch });
+  const documents = readShardDocuments(body);
+  const result = await embedDocuments(engine, documents, job.options, { signal, beforeBatch });
+  if (result.rows.length === 0) return result;
+  try {
+    return { ...result, file: await resultFile(job, result) };
+  } catch (error) {
+    // Vectors that are not of the job's shape: the next try would give the same, for ever.
+    logger.error({ err: error, jobId: job.id, ordinal: shard.ordinal }, 'the engine gave unfit vectors');
+    const message = 'The engine gave vectors that do not fit the job.';
+    const errors = documents.map(({ id }) => ({ id, code: 'internal' as const, message }));
+    return { rows: [], errors, tokens: 0, truncated: 0 };
+  }
+}
+
+async function resultFile(job: JobRecord, { rows }: EmbeddedDocuments): Promise<Uint8Array> {
+  const { name, fingerprint, denseDims, colbertDims } = job.model;
+  const columns = await columnsOf(rows, job.options.outputs, {
+    ...(denseDims !== undefined && { dense: denseDims }),
+    ...(colbertDims !== undefined && { colbert: colbertDims }),
+  });
+  return arrowFile(columns, { model: name, fingerprint });
 }
 
 /** Their ids went with the blob; one entry stands for all of them, so that the job can end and say so. */
-function lostDocuments(shard: ShardRecord): EmbeddedDocuments {
+function lostDocuments(shard: ShardRecord): EmbeddedShard {
   const message = `The ${shard.documents} documents of shard ${shard.ordinal} are missing from the storage.`;
   return { rows: [], errors: [{ id: '', code: 'internal', message }], tokens: 0, truncated: 0 };
 }
@@ -95,17 +118,12 @@ async function store(
   { ledger, storage }: ShardRunnerDeps,
   job: JobRecord,
   shard: ShardRecord,
-  { rows, errors, tokens, truncated }: EmbeddedDocuments,
+  { rows, errors, tokens, truncated, file }: EmbeddedShard,
 ): Promise<LedgerResult> {
   const keys = attemptKeys(job.id, shard.ordinal);
   const written: string[] = [];
-  if (rows.length > 0) {
-    const { fingerprint, denseDims, colbertDims } = job.model;
-    const columns = await columnsOf(rows, job.options.outputs, {
-      ...(denseDims !== undefined && { dense: denseDims }),
-      ...(colbertDims !== undefined && { colbert: colbertDims }),
-    });
-    await storage.put(keys.resultKey, arrowFile(columns, { model: job.model.name, fingerprint }));
+  if (file !== undefined) {
+    await storage.put(keys.resultKey, file);
     written.push(keys.resultKey);
   }
   if (errors.length > 0) {
@@ -124,7 +142,7 @@ async function store(
       tokens,
       truncated,
       errors: errors.slice(0, SHOWN_ERRORS),
-      ...(rows.length > 0 && { resultKey: keys.resultKey }),
+      ...(file !== undefined && { resultKey: keys.resultKey }),
       ...(errors.length > 0 && { errorsKey: keys.errorsKey }),
     },
   );
