@@ -16,7 +16,9 @@ export interface Connection {
 export interface ConnectOptions {
   config: Config;
   /** `--url`: then nothing else is tried. */
-  url: string | undefined;
+  url?: string | undefined;
+  /** `--local`: no server is looked for. */
+  local?: boolean | undefined;
   /** Says what is being waited for. */
   log: (line: string) => void;
   /** Starts API, worker and embedded backend in this process. */
@@ -29,6 +31,7 @@ export interface ConnectOptions {
  */
 export async function connect(options: ConnectOptions): Promise<Connection> {
   const { config, log } = options;
+  if (options.local) return startInProcess(options, undefined);
   const client = new TrivecClient(options.url ?? defaultUrl(config));
   try {
     await client.live({ signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
@@ -38,7 +41,8 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
     if (options.url !== undefined || config.backendUrl !== 'embedded') throw reason;
     if (reason.code !== 'server_unreachable') throw reason;
   }
-  return startInProcess(options, client.url, log);
+  log(`No server at ${client.url}: working in this process, with the data in ${config.dataDir}.`);
+  return startInProcess(options, client.url);
 }
 
 /** Where `npm start` with this configuration listens, seen from this machine. */
@@ -48,18 +52,14 @@ export function defaultUrl(config: Pick<Config, 'host' | 'port'>): string {
   return `http://${host}:${config.port}`;
 }
 
-async function startInProcess(
-  options: ConnectOptions,
-  triedUrl: string,
-  log: (line: string) => void,
-): Promise<Connection> {
+async function startInProcess(options: ConnectOptions, triedUrl: string | undefined): Promise<Connection> {
   const { config } = options;
-  log(`No server at ${triedUrl}: working in this process, with the data in ${config.dataDir}.`);
   let server: { url: string; close(): Promise<void> };
   try {
     server = await options.startServer({ ...config, host: '127.0.0.1', port: 0 });
   } catch (error) {
-    if (!(error instanceof TrivecError) || error.code !== 'data_dir_in_use') throw error;
+    const held = error instanceof TrivecError && error.code === 'data_dir_in_use';
+    if (!held || triedUrl === undefined) throw error;
     throw new ApiError(
       'server_unreachable',
       0,

@@ -11,12 +11,14 @@ export interface CommandContext {
   err: NodeJS.WriteStream;
   /** Aborted by the first Ctrl-C. */
   signal: AbortSignal;
-  connect(url: string | undefined): Promise<Connection>;
+  connect(options: CommonOptions): Promise<Connection>;
 }
 
 /** Every command has these. */
 export interface CommonOptions {
   url?: string;
+  /** Look for no server: this process is one. */
+  local?: boolean;
   json?: boolean;
 }
 
@@ -26,7 +28,7 @@ export async function withConnection(
   options: CommonOptions,
   run: (connection: Connection) => Promise<number>,
 ): Promise<number> {
-  const connection = await context.connect(options.url);
+  const connection = await context.connect(options);
   try {
     return await run(connection);
   } finally {

@@ -38,6 +38,9 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
           url,
         ),
       )
+      .addOption(
+        new Option('--local', 'look for no server: work in this process, on DATA_DIR').conflicts('url'),
+      )
       .option('--json', 'print JSON on stdout instead of text');
   const run = async (work: Promise<number>) => finish(await work);
   const format = () =>

@@ -24,10 +24,11 @@ export async function run(args: readonly string[], deps: RunDeps): Promise<numbe
       out: deps.out,
       err: deps.err,
       signal: interrupt.signal,
-      connect: (url) =>
+      connect: ({ url, local }) =>
         connect({
           config,
           url,
+          local,
           log: (line) => deps.err.write(`${line}\n`),
           startServer: startServer(deps.err),
         }),

@@ -10,7 +10,7 @@ import { formatBytes } from '@trivec/cli/format';
 import { onInterrupt } from '@trivec/cli/interrupt';
 import { saveResults } from '@trivec/cli/resultFiles';
 import { watchJob } from '@trivec/cli/watch';
-import { type Config, loadConfig, readEnvironment } from '@trivec/core/config';
+import { type Config, loadConfig, OPTIONS, readEnvironment } from '@trivec/core/config';
 import { toTrivecError } from '@trivec/core/errors';
 import { createLogger } from '@trivec/core/telemetry/logger';
 import { OUTPUTS } from '@trivec/core/vectors/types';
@@ -73,7 +73,7 @@ async function demo(folder: string, signal: AbortSignal): Promise<void> {
       signal,
     });
     say(`The vectors:\n${saved.map(({ path, bytes }) => `  ${path}  ${formatBytes(bytes)}`).join('\n')}\n`);
-    say(nextSteps(id, config.dataDir));
+    say(nextSteps(id, config));
   } finally {
     await server.close();
   }
@@ -92,12 +92,13 @@ function modelLines(model: ModelView): string {
   return `Model: ${model.id} (${sizes}). ${model.description}${standIn}`;
 }
 
-function nextSteps(id: string, dataDir: string): string {
+function nextSteps(id: string, { dataDir, model }: Config): string {
+  const environment = [`DATA_DIR=${dataDir}`, ...(model === OPTIONS.model.default ? [] : [`MODEL=${model}`])];
   return [
     'Try next:',
-    `  your own question   DATA_DIR=${dataDir} npm run trivec -- search ${id} "your question" --explain`,
-    '  your own file       npm run trivec -- embed FILE --text-field title,text --out DIR',
-    '  a server            npm start, then http://127.0.0.1:8080/docs',
+    `  ${environment.join(' ')} npm run trivec -- search ${id} "your own question" --explain --local`,
+    '  npm run trivec -- embed FILE --text-field title,text --out DIR     NDJSON, CSV, TSV or Parquet',
+    '  npm start                                                          then http://127.0.0.1:8080/docs',
   ].join('\n');
 }
 
