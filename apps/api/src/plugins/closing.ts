@@ -11,10 +11,13 @@ export const closing = fp<{ config: Pick<Config, 'shutdownTimeoutMs'> }>(
   async (app: FastifyInstance, { config }) => {
     let isClosing = false;
     let cut: NodeJS.Timeout | undefined;
-    app.addHook('onRequest', async (_request, reply) => {
+    app.addHook('onRequest', async () => {
       if (!isClosing) return;
-      reply.header('connection', 'close');
       throw new TrivecError('shutting_down', 'The server is shutting down.', { retryAfterSeconds: 5 });
+    });
+    // A connection that stayed open after its last answer would hold the stop up.
+    app.addHook('onSend', async (_request, reply) => {
+      if (isClosing) reply.header('connection', 'close');
     });
     app.addHook('preClose', async () => {
       isClosing = true;

@@ -48,9 +48,9 @@ export function sendError(error: TrivecError, request: FastifyRequest, reply: Fa
     .send(JSON.stringify(errorBody(error, request.id)));
 }
 
-/** What happened inside is for the log: a 500 says only where to look. */
+/** What happened inside is for the log: a 500 says only where to look, but for a text that the model cannot run. */
 export function errorBody(error: TrivecError, id: string): ErrorBody {
-  const isInternal = error.code === 'internal';
+  const isInternal = error.status === 500 && error.code !== 'model_failed';
   return {
     error: {
       code: error.code,
