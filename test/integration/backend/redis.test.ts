@@ -5,7 +5,7 @@ import { openBackend } from '@trivec/core/backend/open';
 import { connectRedis } from '@trivec/core/backend/redisClient';
 import { loadConfig } from '@trivec/core/config';
 import { TrivecError } from '@trivec/core/errors';
-import type { ShardRecord } from '@trivec/core/jobs/records';
+import type { JobRecord, ShardRecord } from '@trivec/core/jobs/records';
 import { Redis } from 'ioredis';
 import { silentLogger } from '../../support/backends.ts';
 import { until } from '../../support/gate.ts';
@@ -20,6 +20,21 @@ const item = (jobId: string, ordinal: number) => ({
   data: { jobId, ordinal },
   fairOffset: ordinal,
 });
+const jobRecord: JobRecord = {
+  id: 'j',
+  version: 1,
+  owner: 'anonymous',
+  status: 'queued',
+  model: { name: 'mini', fingerprint: 'f' },
+  options: { outputs: ['dense'], normalize: true, truncate: true },
+  counts: { documents: 1, embedded: 0, written: 0, failed: 0 },
+  tokens: 0,
+  truncated: 0,
+  textBytes: { total: 1, done: 0 },
+  shards: { total: 1, stored: 0, written: 0 },
+  errors: [],
+  createdAtMs: 1_800_000_000_000,
+};
 const shard: ShardRecord = { ordinal: 0, state: 'pending', documents: 1, textBytes: 1, inputKey: 'k' };
 
 describe('the Redis backend', { skip }, () => {
@@ -74,6 +89,30 @@ describe('the Redis backend', { skip }, () => {
       assert.equal(reply.length, 100_000);
       await server.close();
     } finally {
+      await other.close();
+    }
+  });
+
+  test('every key has the prefix and a hash tag, and what an interrupted write left is not listed', async () => {
+    const config = loadConfig({ ...environment(), KEY_PREFIX: 'other-1' });
+    const other = await openBackend(config, silentLogger);
+    const admin = new Redis(redis.url);
+    try {
+      const job = { ...jobRecord, id: 'kept' };
+      await other.ledger.putShards('kept', [shard]);
+      await other.ledger.commitJob(job);
+      await other.ledger.commitJob({ ...job, id: 'lost' });
+      await other.shardQueue('f').add([item('kept', 0)]);
+      await other.interactive.serve('f', async () => undefined, { concurrency: 1 });
+      const keys = await admin.keys('other-1*');
+      assert.ok(keys.length > 5);
+      for (const key of keys) assert.match(key, /^other-1:\{[^{}]+\}:/);
+      await admin.del('other-1:{job.lost}:record');
+      const { jobs } = await other.ledger.listJobs({ limit: 10 });
+      assert.deepEqual(jobs, [job]);
+      assert.deepEqual(await other.ledger.listOpenJobs(), ['kept']);
+    } finally {
+      admin.disconnect();
       await other.close();
     }
   });

@@ -131,6 +131,8 @@ export class RedisLane implements InteractiveLane {
     const { redis } = this.#options;
     const allowedMs = Math.floor(deadlineAtMs - Date.now());
     if (allowedMs <= 0) throw laneErrors.deadline();
+    // it may have left while the servers were looked up
+    if (signal?.aborted) throw laneErrors.cancelled();
     const id = randomUUID();
     return await new Promise((resolve, reject) => {
       const settle = (action: () => void) => {
