@@ -22,6 +22,7 @@ export async function connectRedis(
     retryStrategy: (attempt) =>
       Math.min(50 * 2 ** attempt, RECONNECT_MAX_DELAY_MS) * (0.5 + Math.random() / 2),
   });
+  redis.setMaxListeners(0);
   logOutages(redis, logger, 'commands');
   let lastError: Error | undefined;
   redis.on('error', (error) => {
