@@ -10,7 +10,7 @@ import { startOn } from '@trivec/core/engine/engine';
 import type { Engine } from '@trivec/core/engine/types';
 import type { ModelDescription } from '@trivec/core/models/folder';
 import type { Tokenizer } from '@trivec/core/models/tokenizer';
-import { finishSparse, normalizeInto } from '@trivec/core/vectors/heads';
+import { finishSparse, normalizeRows } from '@trivec/core/vectors/heads';
 import type { TextVectors } from '@trivec/core/vectors/types';
 
 export interface StubOptions {
@@ -63,7 +63,7 @@ function stubVectors(
 ): TextVectors {
   const row = (seed: number, dims: number): Float32Array => {
     const raw = Float32Array.from({ length: dims }, (_, d) => Math.sin(seed * (d + 1) + d));
-    normalizeInto(raw, raw);
+    normalizeRows(raw, raw, dims);
     return raw;
   };
   const seed = ids.reduce((sum, id, i) => (sum * 31 + id + i) % 100_003, 7);

@@ -6,7 +6,7 @@ import { buildFeeds, type FeedPlan } from '@trivec/core/engine/feeds';
 import { finishBatch, packBatch, type RawTensor, unpackVectors } from '@trivec/core/engine/finishBatch';
 import { providersFor } from '@trivec/core/engine/providers';
 import type { HeadPlan } from '@trivec/core/vectors/headPlan';
-import { finishColbert, finishDense, finishSparse, normalizeInto, pool } from '@trivec/core/vectors/heads';
+import { finishDense, finishSparse, normalizeRows, pool } from '@trivec/core/vectors/heads';
 
 const all: Wants = { dense: true, sparse: true, colbert: true, dimensions: 0, normalize: true };
 const texts = [Int32Array.of(0, 5, 2), Int32Array.of(0, 7, 7, 9, 2)];
@@ -110,12 +110,12 @@ test('a tensor of another shape is refused, not misread', () => {
 
 test('normalising is idempotent, and a zero row stays zero', () => {
   const row = Float32Array.of(3, -4, 12);
-  assert.ok(normalizeInto(row, row));
+  assert.ok(normalizeRows(row, row, 3));
   const again = Float32Array.from(row);
-  assert.ok(normalizeInto(again, again));
+  assert.ok(normalizeRows(again, again, 3));
   for (const [i, value] of again.entries()) assert.ok(Math.abs(value - row[i]!) < 1e-7);
   const zeros = new Float32Array(4);
-  assert.ok(finishColbert(new Float32Array(4), zeros, 2));
+  assert.ok(normalizeRows(new Float32Array(4), zeros, 2));
   assert.deepEqual(zeros, new Float32Array(4));
   assert.equal(finishDense(Float32Array.of(Number.POSITIVE_INFINITY), new Float32Array(1), false), false);
 });

@@ -1,6 +1,6 @@
 /** From the tensors of one forward pass to the finished vectors of its texts. Pure; runs in the inference thread. */
 import type { HeadPlan, PaddingSide } from '../vectors/headPlan.ts';
-import { finishColbert, finishDense, finishSparse, pool } from '../vectors/heads.ts';
+import { finishDense, finishSparse, normalizeRows, pool } from '../vectors/heads.ts';
 import type { TextVectors } from '../vectors/types.ts';
 import { DeviceError, type Wants } from './device.ts';
 
@@ -105,7 +105,7 @@ export function finishBatch(
       const size = (lengths[b]! - 1) * colbertDims;
       const from = (b * rows + starts[b]! + first) * colbertDims;
       const source = colbert.data.subarray(from, from + size);
-      note(b, finishColbert(source, colbertOut.subarray(at, at + size), colbertDims));
+      note(b, normalizeRows(source, colbertOut.subarray(at, at + size), colbertDims));
       at += size;
     }
   }
