@@ -8,7 +8,7 @@ export const ERRORS = {
   invalid_line: {
     status: 400,
     retryable: false,
-    meaning: 'A line of an NDJSON body is not a JSON object, or too long. `param` names the line.',
+    meaning: 'A line of an NDJSON body is not JSON, or not UTF-8. `param` names the line.',
   },
   invalid_request: {
     status: 400,
@@ -40,7 +40,11 @@ export const ERRORS = {
     meaning: 'A text over the length of the model with `truncate: false`, or over MAX_INPUT_CHARS.',
   },
   invalid_cursor: { status: 400, retryable: false, meaning: 'A cursor that this list did not give out.' },
-  body_too_large: { status: 413, retryable: false, meaning: 'A body over its limit in bytes, inflated.' },
+  body_too_large: {
+    status: 413,
+    retryable: false,
+    meaning: 'A body, or a line of one, over its limit in bytes. Inflated bytes count.',
+  },
   too_many_documents: { status: 413, retryable: false, meaning: 'More documents than MAX_JOB_DOCUMENTS.' },
   unsupported_media_type: {
     status: 415,

@@ -99,7 +99,7 @@ function sourceOf(request: FastifyRequest): DocumentSource {
       body: uploadedBytes(request.body as Readable, request.headers['content-encoding']),
     };
   }
-  return { format: 'array', documents: (request.body as Static<typeof SubmitEnvelope>).documents };
+  return { format: 'array', documents: (request.body as Static<typeof SubmitEnvelope>).documents ?? [] };
 }
 
 /** From the body or the query, under the same names; never both for one. */

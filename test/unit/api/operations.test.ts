@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { TrivecError } from '@trivec/core/errors';
+import { announcement, apiRig, assertError } from '../../support/apiRig.ts';
+import { FAKE_MODEL } from '../../support/fakeEngine.ts';
+
+test('live always; ready only with a worker of the configured model', async (t) => {
+  const { get, state } = await apiRig(t);
+  assert.deepEqual((await get('/health/ready')).json(), { status: 'ready', model: 'fake', workers: 1 });
+  state.workers = [announcement({ ...FAKE_MODEL, name: 'other', fingerprint: 'other-1' })];
+  assertError(await get('/health/ready'), 503, 'model_unavailable', /No worker serves the model fake/);
+  assert.deepEqual((await get('/health/live')).json(), { status: 'ok' });
+});
+
+test('a backend that does not answer is not ready', async (t) => {
+  const rig = await apiRig(t);
+  const { get } = await apiRig(t, {
+    deps: {
+      backend: {
+        kind: 'redis',
+        ping: () => Promise.reject(new TrivecError('backend_unavailable', 'Redis does not answer.')),
+        registry: { list: async () => rig.state.workers } as never,
+        interactive: {} as never,
+      },
+    },
+  });
+  assertError(await get('/health/ready'), 503, 'backend_unavailable', /Redis does not answer/);
+});
+
+test('models: one entry a name, the default first, as OpenAI lists them and more', async (t) => {
+  const other = { ...FAKE_MODEL, name: 'alpha', fingerprint: 'alpha-1' };
+  const { get } = await apiRig(t, {
+    workers: [
+      announcement(other),
+      announcement(FAKE_MODEL, { device: 'cuda:0', startedAtMs: 5000 }),
+      announcement(FAKE_MODEL, { workerId: 'w2', startedAtMs: 3000 }),
+    ],
+  });
+  for (const url of ['/models', '/v1/models']) {
+    const { object, data } = (await get(url)).json();
+    assert.equal(object, 'list');
+    assert.deepEqual(
+      data.map(({ id, default: isDefault, workers }: { id: string; default: boolean; workers: number }) => [
+        id,
+        isDefault,
+        workers,
+      ]),
+      [
+        ['fake', true, 2],
+        ['alpha', false, 1],
+      ],
+    );
+    assert.equal(data[0].created, 3);
+    assert.deepEqual(data[0].devices, ['cuda:0', 'cpu']);
+  }
+});
+
+test('info names version, backend, storage and limits', async (t) => {
+  const { get } = await apiRig(t, { env: { MAX_INPUTS: '7' } });
+  const info = (await get('/info')).json();
+  assert.equal(info.backend, 'embedded');
+  assert.equal(info.storage, 'memory');
+  assert.deepEqual(info.models, ['fake']);
+  assert.equal(info.limits.maxInputs, 7);
+});
+
+test('metrics count requests by route and status, jobs, documents, texts and tokens', async (t) => {
+  const { get, post } = await apiRig(t);
+  await post('/embeddings', { input: ['a b', 'c'] });
+  await post('/embeddings', { input: [] });
+  await post('/jobs', {
+    documents: [
+      { id: 1, text: 'a' },
+      { id: 2, text: 'b' },
+    ],
+  });
+  await get('/jobs/abc');
+  const { body, headers } = await get('/metrics');
+  assert.match(String(headers['content-type']), /^text\/plain; version=0\.0\.4/);
+  const value = (series: string) => {
+    const found = body.split('\n').find((row) => row.startsWith(`${series} `));
+    return found === undefined ? undefined : Number(found.split(' ').at(-1));
+  };
+  const requests = (method: string, route: string, status: number) =>
+    value(
+      `trivec_http_request_duration_seconds_count{method="${method}",route="${route}",status="${status}"}`,
+    );
+  assert.equal(requests('POST', '/embeddings', 200), 1);
+  assert.equal(requests('POST', '/embeddings', 400), 1);
+  assert.equal(requests('GET', '/jobs/:id', 404), 1);
+  assert.equal(value('trivec_request_texts_total{model="fake"}'), 2);
+  assert.equal(value('trivec_request_tokens_total{model="fake"}'), 7);
+  assert.equal(value('trivec_jobs_submitted_total{model="fake"}'), 1);
+  assert.equal(value('trivec_documents_submitted_total{model="fake"}'), 2);
+  assert.equal(value('trivec_workers{model="fake"}'), 1);
+});
+
+test('metrics answer while the backend does not', async (t) => {
+  const { get } = await apiRig(t, {
+    deps: {
+      backend: {
+        kind: 'redis',
+        ping: async () => {},
+        registry: { list: () => Promise.reject(new Error('down')) } as never,
+        interactive: {} as never,
+      },
+    },
+  });
+  assert.equal((await get('/metrics')).statusCode, 200);
+});
+
+test('the docs page loads from this server only, and all that it loads is there', async (t) => {
+  const { get } = await apiRig(t);
+  const page = await get('/docs/');
+  assert.equal(page.statusCode, 200);
+  const links = [...page.body.matchAll(/(?:src|href)="([^"]+)"/g)].map((match) => match[1] ?? '');
+  assert.ok(links.length >= 4);
+  for (const link of links) {
+    assert.match(link, /^\.\/static\//);
+    assert.equal((await get(`/docs/${link.slice(2)}`)).statusCode, 200, link);
+  }
+  assert.match((await get('/docs/json')).body, /"openapi":"3\.1\.0"/);
+});
+
+test('the OpenAPI document has every route, and a schema for every status', async (t) => {
+  const { get } = await apiRig(t);
+  const document = (await get('/openapi.json')).json();
+  const routes = Object.entries<Record<string, { responses: Record<string, object> }>>(
+    document.paths,
+  ).flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`));
+  assert.deepEqual(routes.sort(), [
+    'DELETE /jobs/{id}',
+    'GET /health/live',
+    'GET /health/ready',
+    'GET /info',
+    'GET /jobs',
+    'GET /jobs/{id}',
+    'GET /jobs/{id}/errors',
+    'GET /jobs/{id}/results',
+    'GET /metrics',
+    'GET /models',
+    'GET /openapi.json',
+    'GET /v1/models',
+    'POST /embeddings',
+    'POST /jobs',
+    'POST /jobs/{id}/cancel',
+    'POST /jobs/{id}/pause',
+    'POST /jobs/{id}/resume',
+    'POST /jobs/{id}/search',
+    'POST /v1/embeddings',
+  ]);
+  for (const [path, methods] of Object.entries<
+    Record<string, { responses: Record<string, { content?: object }> }>
+  >(document.paths)) {
+    for (const [method, { responses }] of Object.entries(methods)) {
+      for (const [status, response] of Object.entries(responses)) {
+        assert.ok(status === '204' || response.content !== undefined, `${method} ${path} ${status}`);
+      }
+    }
+  }
+});
