@@ -37,7 +37,11 @@ export class ModelDirectory {
         known.workers.push(worker);
       }
     }
-    return [...models.values()].sort(
+    const all = [...models.values()];
+    const [only] = all;
+    // A folder may say another name of itself than its path does: then it is the one that is there.
+    if (only !== undefined && all.length === 1 && isPath(this.#configured)) only.isDefault = true;
+    return all.sort(
       (a, b) => Number(b.isDefault) - Number(a.isDefault) || a.model.name.localeCompare(b.model.name),
     );
   }
@@ -75,6 +79,10 @@ export class ModelDirectory {
   #isConfigured(name: string): boolean {
     return name === this.#configured || name === basename(this.#configured);
   }
+}
+
+function isPath(model: string): boolean {
+  return /^(\.|\/|[A-Za-z]:[\\/])/.test(model);
 }
 
 function unavailable(name: string): TrivecError {

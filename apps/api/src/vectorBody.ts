@@ -36,7 +36,7 @@ async function* pieces(out: JsonBytes, steps: Generator<void>): AsyncGenerator<B
   }
 }
 
-/** Pauses after every text. */
+/** Pauses after every text, and after every row of a matrix: one long text alone can be 100 MB. */
 function* print(
   out: JsonBytes,
   { model, vectors, tokens, warnings, timings }: Embedded,
@@ -47,7 +47,7 @@ function* print(
   for (const [index, vector] of vectors.entries()) {
     if (index > 0) out.raw(',');
     if (shape === 'openai') writeOpenAiItem(out, vector, index, format);
-    else writeNativeItem(out, vector, index);
+    else yield* writeNativeItem(out, vector, index);
     yield;
   }
   out.raw('],"model":');
@@ -84,11 +84,11 @@ function writeOpenAiItem(
   out.raw('}');
 }
 
-function writeNativeItem(
+function* writeNativeItem(
   out: JsonBytes,
   { tokens, dense, sparse, colbert }: TextVectors,
   index: number,
-): void {
+): Generator<void> {
   out.raw('{"index":');
   out.uint(index);
   out.raw(',"tokens":');
@@ -109,6 +109,7 @@ function writeNativeItem(
     for (let row = 0; row < colbert.rows; row++) {
       if (row > 0) out.raw(',');
       out.floats(colbert.data, row * colbert.dims, (row + 1) * colbert.dims);
+      yield;
     }
     out.raw(']');
   }

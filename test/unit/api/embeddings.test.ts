@@ -197,6 +197,14 @@ test('a model configured by its folder is found by its name', async (t) => {
   assert.equal((await post('/embeddings', { input: 'a', model: 'fake' })).statusCode, 200);
 });
 
+test('a folder whose files say another name is the one model there is, not one of several', async (t) => {
+  const { post, state } = await apiRig(t, { env: { MODEL: './models/mini' } });
+  assert.equal((await post('/embeddings', { input: 'a' })).json().model, 'fake');
+  assert.equal((await post('/embeddings', { input: 'a', model: 'fake' })).statusCode, 200);
+  state.workers.push(announcement({ ...FAKE_MODEL, name: 'other', fingerprint: 'other-1' }));
+  assertError(await post('/embeddings', { input: 'a' }), 503, 'model_unavailable', /models\/mini/);
+});
+
 test('during a rolling upgrade a request goes to the revision of the newest worker', async (t) => {
   const old = { ...FAKE_MODEL, fingerprint: 'fake-0' };
   const { post, state } = await apiRig(t);
