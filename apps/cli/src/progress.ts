@@ -11,9 +11,10 @@ export interface Progress {
 
 export interface ProgressOptions {
   label: string;
-  /** `documents`; or a function that shows the two numbers. */
-  show: (done: number, total: number) => string;
-  total: number;
+  /** The state in the thing's own unit. */
+  show: (done: number) => string;
+  /** Undefined where nobody knows: then there is no bar and no percentage. */
+  total: number | undefined;
   stream?: NodeJS.WriteStream;
   /** Between two lines where there is no terminal. */
   lineIntervalMs?: number;
@@ -24,14 +25,14 @@ export function openProgress(options: ProgressOptions): Progress {
   return stream.isTTY ? bar(options, stream) : lines(options, stream);
 }
 
-export function showDocuments(done: number, total: number): string {
-  return `${formatCount(done)}/${formatCount(total)} documents`;
+export function showDocuments(total: number): (done: number) => string {
+  return (done) => `${formatCount(done)}/${formatCount(total)} documents`;
 }
 
 function bar({ label, show, total }: ProgressOptions, stream: NodeJS.WriteStream): Progress {
   const single = new cliProgress.SingleBar(
     {
-      format: `${label} {bar} {percentage}% {shown} {note}`,
+      format: total === undefined ? `${label} {shown} {note}` : `${label} {bar} {percentage}% {shown} {note}`,
       barsize: 24,
       hideCursor: true,
       // Ctrl-C is the command's own business; it calls stop().
@@ -40,11 +41,11 @@ function bar({ label, show, total }: ProgressOptions, stream: NodeJS.WriteStream
     },
     cliProgress.Presets.shades_classic,
   );
-  single.start(Math.max(1, total), 0, { shown: show(0, total), note: '' });
+  single.start(Math.max(1, total ?? 1), 0, { shown: show(0), note: '' });
   return {
     update(done, note) {
-      single.update(Math.min(done, total), {
-        shown: show(done, total),
+      single.update(total === undefined ? 0 : Math.min(done, total), {
+        shown: show(done),
         note: note === '' ? '' : `· ${note}`,
       });
     },
@@ -67,10 +68,15 @@ function lines(options: ProgressOptions, stream: NodeJS.WriteStream): Progress {
   };
   return {
     update(done, note) {
-      const percent = total === 0 ? 100 : Math.floor((Math.min(done, total) / total) * 100);
-      last = `${label} ${percent}% ${show(done, total)}${note === '' ? '' : ` · ${note}`}`;
+      const parts = [label, percentOf(done, total), show(done)].filter((part) => part !== '');
+      last = `${parts.join(' ')}${note === '' ? '' : ` · ${note}`}`;
       if (performance.now() - shownAtMs >= lineIntervalMs) print();
     },
     stop: print,
   };
+}
+
+function percentOf(done: number, total: number | undefined): string {
+  if (total === undefined) return '';
+  return `${total === 0 ? 100 : Math.floor((Math.min(done, total) / total) * 100)}%`;
 }

@@ -4,6 +4,10 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { JobView, ResultFormat, TrivecClient } from './client.ts';
+import { formatBytes } from './format.ts';
+import { openProgress } from './progress.ts';
+
+const PROGRESS_INTERVAL_MS = 500;
 
 export interface SavedFile {
   path: string;
@@ -13,6 +17,8 @@ export interface SavedFile {
 export interface SaveOptions {
   formats: readonly ResultFormat[];
   signal?: AbortSignal;
+  /** Where the receiving is shown; nowhere when absent. */
+  progress?: NodeJS.WriteStream;
 }
 
 /**
@@ -25,13 +31,13 @@ export async function saveResults(
   folder: string,
   options: SaveOptions,
 ): Promise<SavedFile[]> {
-  const { signal } = options;
+  const { signal, progress } = options;
   const abort = signal === undefined ? {} : { signal };
   await mkdir(folder, { recursive: true });
   const saved: SavedFile[] = [];
   for (const format of options.formats) {
     const body = await client.results(job.id, format, abort);
-    saved.push(await saveStream(join(folder, `results.${format}`), body, signal));
+    saved.push(await saveStream(join(folder, `results.${format}`), body, signal, progress));
   }
   if (job.counts.failed > 0) {
     const body = await client.errors(job.id, abort);
@@ -45,15 +51,22 @@ async function saveStream(
   path: string,
   body: AsyncIterable<Uint8Array>,
   signal: AbortSignal | undefined,
+  stream?: NodeJS.WriteStream,
 ): Promise<SavedFile> {
   const partial = `${path}.partial`;
   const file = createWriteStream(partial);
+  const progress =
+    stream && openProgress({ label: 'receiving', show: formatBytes, total: undefined, stream });
+  const timer = setInterval(() => progress?.update(file.bytesWritten, ''), PROGRESS_INTERVAL_MS);
   try {
     await pipeline(Readable.from(body), file, signal === undefined ? {} : { signal });
     await rename(partial, path);
   } catch (error) {
     await rm(partial, { force: true });
     throw error;
+  } finally {
+    clearInterval(timer);
+    progress?.stop();
   }
   return { path, bytes: file.bytesWritten };
 }

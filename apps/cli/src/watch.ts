@@ -28,7 +28,7 @@ export async function watchJob(
   let job = await client.job(id, abort);
   const progress = openProgress({
     label: 'embedding',
-    show: showDocuments,
+    show: showDocuments(job.counts.documents),
     total: job.counts.documents,
     ...options.progress,
   });

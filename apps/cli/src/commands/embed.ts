@@ -65,7 +65,7 @@ async function send(
   const progress = openProgress({
     label: 'sending',
     show: showFile(file),
-    total: file.progress().total ?? 0,
+    total: file.progress().total,
     stream: context.err,
   });
   let id: string;
@@ -148,7 +148,9 @@ function mappingOf(options: EmbedOptions): FieldMapping {
   };
 }
 
-function showFile(file: RecordFile): (done: number, total: number) => string {
-  if (file.unit === 'row') return (done, total) => `${formatCount(done)}/${formatCount(total)} rows`;
-  return (done, total) => (total === 0 ? formatBytes(done) : `${formatBytes(done)}/${formatBytes(total)}`);
+function showFile(file: RecordFile): (done: number) => string {
+  const { total } = file.progress();
+  const show = file.unit === 'row' ? formatCount : formatBytes;
+  return (done) =>
+    total === undefined ? show(done) : `${show(done)}/${show(total)}${file.unit === 'row' ? ' rows' : ''}`;
 }

@@ -123,6 +123,7 @@ export function results(context: CommandContext, id: string, options: ResultsOpt
     const saved = await saveResults(client, job, options.out, {
       formats: [options.format],
       signal: context.signal,
+      progress: context.err,
     });
     if (options.json) printJson(context, saved);
     else for (const { path, bytes } of saved) print(context, `${path}  ${formatBytes(bytes)}`);

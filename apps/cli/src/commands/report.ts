@@ -26,6 +26,7 @@ export async function reportEnd(
     const saved = await saveResults(client, job, options.out, {
       formats: [options.format],
       signal: context.signal,
+      progress: context.err,
     });
     for (const { path, bytes } of saved) say(context, `${path}  ${formatBytes(bytes)}`);
   } else if (job.counts.embedded > 0) {
