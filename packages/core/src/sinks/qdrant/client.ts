@@ -1,6 +1,6 @@
 import { QdrantClient, type Schemas } from '@qdrant/js-client-rest';
 import pRetry from 'p-retry';
-import { Agent, errors } from 'undici';
+import { Agent } from 'undici';
 import { AdaptiveLimit } from './adaptiveLimit.ts';
 import type { CollectionConfig, CreateCollection } from './collection.ts';
 import {
@@ -124,9 +124,10 @@ export class QdrantConnection {
   }
 
   /** Points the alias to the collection, in one step if it pointed elsewhere before. */
-  async setAlias(alias: string, collection: string, previous?: string, options: RequestOptions = {}) {
+  async setAlias(alias: string, collection: string, options: RequestOptions = {}) {
     const actions: Schemas['AliasOperations'][] = [
-      ...(previous === undefined ? [] : [{ delete_alias: { alias_name: alias } }]),
+      // Deleting an alias that is not there is fine.
+      { delete_alias: { alias_name: alias } },
       { create_alias: { alias_name: alias, collection_name: collection } },
     ];
     await this.#managed(() => this.#client.updateCollectionAliases({ actions }), options);
@@ -191,6 +192,8 @@ export class QdrantConnection {
 
   async #put(path: string, body: Buffer, signal: AbortSignal | undefined): Promise<unknown> {
     const { timeoutMs, apiKey } = this.#server;
+    // The pool's own timeouts are only looked at every second or so.
+    const timeout = AbortSignal.timeout(timeoutMs);
     try {
       const answer = await this.#agent.request({
         origin: this.#origin,
@@ -201,9 +204,9 @@ export class QdrantConnection {
           'content-type': 'application/json',
           ...(apiKey !== undefined && { 'api-key': apiKey }),
         },
-        headersTimeout: timeoutMs,
-        bodyTimeout: timeoutMs,
-        ...(signal && { signal }),
+        headersTimeout: 0,
+        bodyTimeout: 0,
+        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
       });
       const data = parseBody(await answer.body.text());
       if (answer.statusCode === 200) return data;
@@ -212,8 +215,7 @@ export class QdrantConnection {
     } catch (error) {
       if (error instanceof QdrantFailure) throw error;
       signal?.throwIfAborted();
-      if (error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError)
-        throw timeoutFailure(timeoutMs);
+      if (timeout.aborted) throw timeoutFailure(timeoutMs);
       throw networkFailure(error);
     }
   }

@@ -79,6 +79,6 @@ export async function swapAlias(
   const previous = await connection.aliasTarget(alias);
   if (previous === collection) return;
   if (previous === undefined) await connection.deleteCollection(alias);
-  await connection.setAlias(alias, collection, previous);
+  await connection.setAlias(alias, collection);
   if (previous !== undefined && isAsideOf(previous, alias)) await connection.deleteCollection(previous);
 }
