@@ -16,8 +16,15 @@ export class MemoryLedger implements LedgerStore {
     for (const shard of shards) known.set(shard.ordinal, structuredClone(shard));
   }
 
-  async commitJob(job: JobRecord): Promise<void> {
+  async commitJob(job: JobRecord): Promise<string> {
+    const holder = job.idempotency && (await this.readKeyedJob(job.idempotency.digest));
+    if (holder) return holder.id;
     this.jobs.set(job.id, structuredClone(job));
+    return job.id;
+  }
+
+  async readKeyedJob(digest: string): Promise<JobRecord | undefined> {
+    return structuredClone([...this.jobs.values()].find(({ idempotency }) => idempotency?.digest === digest));
   }
 
   async readJob(jobId: string): Promise<JobRecord | undefined> {

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import test from 'node:test';
 import { TrivecError } from '@trivec/core/errors';
+import { newJobId } from '@trivec/core/jobs/keys';
 import type { JobRecord, ShardRecord } from '@trivec/core/jobs/records';
+import { idempotencyDigest, withDigest } from '@trivec/core/ledger/idempotency';
 import type { TestBackends } from '../../support/backends.ts';
 
 function job(overrides: Partial<JobRecord> = {}): JobRecord {
@@ -142,6 +144,39 @@ export function ledgerContract(backends: TestBackends): void {
     assert.ok(!(await store.listOpenJobs()).includes(record.id));
     await store.compareAndSwap({ ...record, version: 3, status: 'running' });
     assert.ok((await store.listOpenJobs()).includes(record.id), 'opened again');
+  });
+
+  test('an idempotency key belongs to the first job that commits under it, until that job is deleted', async () => {
+    const store = await ledger();
+    const owner = randomUUID();
+    const digest = idempotencyDigest(owner, 'key');
+    const keyed = (n: number): JobRecord =>
+      job({
+        id: withDigest(newJobId(1_900_000_000_000 + n), digest),
+        owner,
+        idempotency: { digest, request: String(n) },
+      });
+    assert.equal(await store.readKeyedJob(digest), undefined);
+    const rivals = Array.from({ length: 8 }, (_, n) => keyed(n));
+    for (const rival of rivals) await store.putShards(rival.id, shards(1));
+    const answers = new Set(await Promise.all(rivals.map((rival) => store.commitJob(rival))));
+    assert.equal(answers.size, 1, 'all are told the same winner');
+    const winner = rivals.find(({ id }) => answers.has(id))!;
+    assert.deepEqual(await store.readKeyedJob(digest), winner);
+    for (const rival of rivals)
+      if (rival !== winner) {
+        assert.equal(await store.readJob(rival.id), undefined);
+        await store.deleteJob(rival.id);
+      }
+    assert.deepEqual(await store.listJobs({ owner, limit: 9 }), { jobs: [winner] });
+    assert.equal(await store.commitJob(winner), winner.id, 'committing again changes nothing');
+    assert.equal(await store.commitJob(rivals.find((rival) => rival !== winner)!), winner.id);
+    await store.deleteJob(winner.id);
+    assert.equal(await store.readKeyedJob(digest), undefined);
+    const next = keyed(100);
+    assert.equal(await store.commitJob(next), next.id, 'the key is free again');
+    assert.deepEqual(await store.readKeyedJob(digest), next);
+    await store.deleteJob(next.id);
   });
 
   test('deleting takes job, shards and list entries, also of a job never committed', async () => {

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../errors.ts';
+import type { IdempotencyRecord } from '../ledger/idempotency.ts';
 import type { Output } from '../vectors/types.ts';
 
 export const JOB_STATUSES = ['queued', 'running', 'paused', 'completed', 'failed', 'cancelled'] as const;
@@ -60,6 +61,8 @@ export interface JobRecord {
   shards: { total: number; stored: number; written: number };
   /** The first ten; all of them lie beside the results. */
   errors: DocumentError[];
+  /** The `Idempotency-Key` it was made under, if any. */
+  idempotency?: IdempotencyRecord;
   createdAtMs: number;
   startedAtMs?: number;
   finishedAtMs?: number;

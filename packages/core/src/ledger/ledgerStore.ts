@@ -8,8 +8,13 @@ import type { JobRecord, ShardRecord } from '../jobs/records.ts';
 export interface LedgerStore {
   /** Before the commit: records of a job that does not exist yet. A crash leaves orphans, which `deleteJob` removes. */
   putShards(jobId: string, shards: readonly ShardRecord[]): Promise<void>;
-  /** One atomic write that makes the job exist. */
-  commitJob(job: JobRecord): Promise<void>;
+  /**
+   * One atomic write that makes the job exist, and takes its idempotency key with it. Answers the job's own id,
+   * or that of another job that holds the key: then nothing was written. Deleting a job frees its key.
+   */
+  commitJob(job: JobRecord): Promise<string>;
+  /** The job that holds an idempotency key, by the key's digest. */
+  readKeyedJob(digest: string): Promise<JobRecord | undefined>;
   readJob(jobId: string): Promise<JobRecord | undefined>;
   readShards(jobId: string, fromOrdinal: number, limit: number): Promise<ShardRecord[]>;
   /**

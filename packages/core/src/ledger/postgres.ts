@@ -20,6 +20,8 @@ CREATE TABLE IF NOT EXISTS trivec.jobs (
   created_at_ms bigint NOT NULL,
   record text NOT NULL
 );
+ALTER TABLE trivec.jobs ADD COLUMN IF NOT EXISTS idempotency text;
+CREATE UNIQUE INDEX IF NOT EXISTS jobs_idempotency ON trivec.jobs (idempotency);
 CREATE INDEX IF NOT EXISTS jobs_newest ON trivec.jobs (created_at_ms DESC, id COLLATE "C" DESC);
 CREATE INDEX IF NOT EXISTS jobs_owner_newest ON trivec.jobs (owner, created_at_ms DESC, id COLLATE "C" DESC);
 CREATE INDEX IF NOT EXISTS jobs_open ON trivec.jobs (id) WHERE is_open;
@@ -76,12 +78,29 @@ export class PostgresLedger implements LedgerStore {
     }
   }
 
-  async commitJob(job: JobRecord): Promise<void> {
-    await this.#query(
-      `INSERT INTO trivec.jobs (id, version, owner, is_open, created_at_ms, record)
-       VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING`,
-      [job.id, job.version, job.owner, isOpen(job), job.createdAtMs, JSON.stringify(job)],
+  async commitJob(job: JobRecord): Promise<string> {
+    const digest = job.idempotency?.digest ?? null;
+    for (;;) {
+      await this.#query(
+        `INSERT INTO trivec.jobs (id, version, owner, is_open, created_at_ms, record, idempotency)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
+        [job.id, job.version, job.owner, isOpen(job), job.createdAtMs, JSON.stringify(job), digest],
+      );
+      const [holder] = await this.#query<{ id: string }>(
+        'SELECT id FROM trivec.jobs WHERE id = $1 OR idempotency = $2',
+        [job.id, digest],
+      );
+      // none: the holder was deleted in between, and the key is free again
+      if (holder) return holder.id;
+    }
+  }
+
+  async readKeyedJob(digest: string): Promise<JobRecord | undefined> {
+    const rows = await this.#query<{ record: string }>(
+      'SELECT record FROM trivec.jobs WHERE idempotency = $1',
+      [digest],
     );
+    return rows[0] && JSON.parse(rows[0].record);
   }
 
   async readJob(jobId: string): Promise<JobRecord | undefined> {

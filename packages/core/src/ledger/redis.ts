@@ -3,6 +3,7 @@ import type { ChainableCommander, Redis } from 'ioredis';
 import { redisError } from '../backend/redisClient.ts';
 import { type RedisScript, runScript } from '../backend/redisScript.ts';
 import type { JobRecord, ShardRecord } from '../jobs/records.ts';
+import { digestOfJobId } from './idempotency.ts';
 import { decodeCursor, encodeCursor, isOpen, positionOf, sortKey } from './jobCursor.ts';
 import type { LedgerStore } from './ledgerStore.ts';
 
@@ -17,12 +18,27 @@ const ENDED_AFTER_MS = 60_000;
 /** A record's hash: `v` version, `j` the JSON, `o` 1 while open, `n` the nonce of the write that made it. */
 const COMMIT: RedisScript = {
   name: 'trivecCommitJob',
-  keys: 2,
+  keys: 3,
   lua: `
+if ARGV[4] ~= '' then
+  local holder = redis.call('GET', KEYS[3])
+  if holder and holder ~= ARGV[4] then return holder end
+  redis.call('SET', KEYS[3], ARGV[4])
+end
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('HSET', KEYS[1], 'v', ARGV[1], 'j', ARGV[2], 'o', ARGV[3])
 end
 redis.call('PERSIST', KEYS[2])
+return ''`,
+};
+
+/** The idempotency key goes with its job: there is one exactly as long as there is the other. */
+const DELETE: RedisScript = {
+  name: 'trivecDeleteJob',
+  keys: 3,
+  lua: `
+redis.call('DEL', KEYS[1], KEYS[2])
+if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
 return 1`,
 };
 
@@ -77,7 +93,7 @@ export class RedisLedger implements LedgerStore {
     });
   }
 
-  commitJob(job: JobRecord): Promise<void> {
+  commitJob(job: JobRecord): Promise<string> {
     return guard(async () => {
       const member = sortKey(job);
       const index = this.#redis.pipeline();
@@ -85,15 +101,27 @@ export class RedisLedger implements LedgerStore {
       index.zadd(this.#listKey(job.owner), 0, member);
       if (isOpen(job)) index.zadd(this.#openKey, Date.now(), job.id);
       await all(index);
-      await runScript(
+      const holder = await runScript<string>(
         this.#redis,
         COMMIT,
         this.#recordKey(job.id),
         this.#shardsKey(job.id),
+        this.#claimKey(job.id),
         job.version,
         JSON.stringify(job),
         openFlag(job),
+        job.idempotency === undefined ? '' : job.id,
       );
+      if (holder === '') return job.id;
+      await this.#unlist(job);
+      return holder;
+    });
+  }
+
+  readKeyedJob(digest: string): Promise<JobRecord | undefined> {
+    return guard(async () => {
+      const jobId = await this.#redis.get(`${this.#prefix}:{key.${digest}}:job`);
+      return jobId === null ? undefined : this.readJob(jobId);
     });
   }
 
@@ -192,14 +220,28 @@ export class RedisLedger implements LedgerStore {
   deleteJob(jobId: string): Promise<void> {
     return guard(async () => {
       const job = await this.readJob(jobId);
-      await this.#redis.del(this.#recordKey(jobId), this.#shardsKey(jobId));
-      const index = this.#redis.pipeline().zrem(this.#openKey, jobId);
-      if (job) {
-        index.zrem(this.#listKey(), sortKey(job));
-        index.zrem(this.#listKey(job.owner), sortKey(job));
-      }
-      await all(index);
+      await runScript(
+        this.#redis,
+        DELETE,
+        this.#recordKey(jobId),
+        this.#shardsKey(jobId),
+        this.#claimKey(jobId),
+        jobId,
+      );
+      if (job) await this.#unlist(job);
+      else await this.#redis.zrem(this.#openKey, jobId);
     });
+  }
+
+  async #unlist(job: JobRecord): Promise<void> {
+    const member = sortKey(job);
+    await all(
+      this.#redis
+        .pipeline()
+        .zrem(this.#openKey, job.id)
+        .zrem(this.#listKey(), member)
+        .zrem(this.#listKey(job.owner), member),
+    );
   }
 
   async #readListed(key: string, members: readonly string[]): Promise<JobRecord[]> {
@@ -222,11 +264,24 @@ export class RedisLedger implements LedgerStore {
   }
 
   #recordKey(jobId: string): string {
-    return `${this.#prefix}:{job.${jobId}}:record`;
+    return `${this.#jobKey(jobId)}:record`;
   }
 
   #shardsKey(jobId: string): string {
-    return `${this.#prefix}:{job.${jobId}}:shards`;
+    return `${this.#jobKey(jobId)}:shards`;
+  }
+
+  /** Which job holds the idempotency key. Without a key, one that never exists. */
+  #claimKey(jobId: string): string {
+    const digest = digestOfJobId(jobId);
+    return digest === undefined ? `${this.#jobKey(jobId)}:job` : `${this.#prefix}:{key.${digest}}:job`;
+  }
+
+  #jobKey(jobId: string): string {
+    const digest = digestOfJobId(jobId);
+    return digest === undefined
+      ? `${this.#prefix}:{job.${jobId}}`
+      : `${this.#prefix}:{key.${digest}}:${jobId}`;
   }
 
   #listKey(owner?: string): string {
