@@ -2,6 +2,12 @@
 import { loadConfig, readEnvironment } from '@trivec/core/config';
 import { run } from './run.ts';
 
+// `trivec results ID | head` closes the pipe early; that is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
+
 process.exitCode = await run(process.argv.slice(2), {
   readConfig: () => loadConfig(readEnvironment()),
   out: process.stdout,
