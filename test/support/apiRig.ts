@@ -39,6 +39,7 @@ export async function apiRig(t: TestContext, options: ApiRigOptions = {}) {
     storage: jobs.storage,
     jobs: jobs.service,
     metrics: createMetrics(),
+    registryCacheMs: 0,
     backend: {
       kind: 'embedded',
       ping: async () => {},

@@ -58,7 +58,7 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
     jobs: deps.jobs,
     storage: deps.storage,
     metrics,
-    models: new ModelDirectory(backend.registry, config.model),
+    models: new ModelDirectory(backend.registry, config.model, { cacheMs: deps.registryCacheMs }),
     embedder: new Embedder({ lane: backend.interactive, config, metrics }),
   };
   const app = fastify({

@@ -17,4 +17,6 @@ export interface ApiDeps {
   logger: Logger;
   /** Shared with a worker in the same process; a registry of its own when absent. */
   metrics?: Metrics;
+  /** For how long a list of workers is believed; 250 when absent. */
+  registryCacheMs?: number;
 }

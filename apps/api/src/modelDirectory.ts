@@ -3,6 +3,9 @@ import { TrivecError } from '@trivec/core/errors';
 import type { ModelInfo } from '@trivec/core/models/modelInfo';
 import type { WorkerAnnouncement, WorkerRegistry } from '@trivec/core/registry/workerRegistry';
 
+/** A heartbeat comes every few seconds: a list this old is as good as a new one. */
+const REGISTRY_CACHE_MS = 250;
+
 export interface ServedModel {
   model: ModelInfo;
   /** The one a request gets that names none. */
@@ -18,15 +21,50 @@ export interface ServedModel {
 export class ModelDirectory {
   readonly #registry: Pick<WorkerRegistry, 'list'>;
   readonly #configured: string;
+  readonly #cacheMs: number;
+  #cached: { workers: Promise<WorkerAnnouncement[]>; readAtMs: number } | undefined;
+  /** The last list that was read: what admission goes by, without a wait. */
+  #lastWorkers: readonly WorkerAnnouncement[] = [];
 
-  constructor(registry: Pick<WorkerRegistry, 'list'>, configured: string) {
+  /** `cacheMs`: for how long a list of workers is believed. */
+  constructor(
+    registry: Pick<WorkerRegistry, 'list'>,
+    configured: string,
+    { cacheMs = REGISTRY_CACHE_MS }: { cacheMs?: number | undefined } = {},
+  ) {
     this.#registry = registry;
     this.#configured = configured;
+    this.#cacheMs = cacheMs;
+  }
+
+  /** Padded tokens that all workers of a fingerprint run in one batch each, as last heard; 0 without any. */
+  batchTokens(fingerprint: string): number {
+    return this.#lastWorkers
+      .filter(({ model }) => model.fingerprint === fingerprint)
+      .reduce((sum, { maxBatchTokens }) => sum + maxBatchTokens, 0);
+  }
+
+  /** Requests that come together read the registry once; a failure is not kept. */
+  #workers(): Promise<WorkerAnnouncement[]> {
+    const nowMs = performance.now();
+    if (this.#cached === undefined || nowMs - this.#cached.readAtMs >= this.#cacheMs) {
+      const entry = { workers: this.#registry.list(), readAtMs: nowMs };
+      this.#cached = entry;
+      entry.workers.then(
+        (workers) => {
+          this.#lastWorkers = workers;
+        },
+        () => {
+          if (this.#cached === entry) this.#cached = undefined;
+        },
+      );
+    }
+    return this.#cached.workers;
   }
 
   /** The models that a request can name now, the default first. */
   async served(): Promise<ServedModel[]> {
-    const workers = (await this.#registry.list()).sort((a, b) => b.startedAtMs - a.startedAtMs);
+    const workers = [...(await this.#workers())].sort((a, b) => b.startedAtMs - a.startedAtMs);
     const models = new Map<string, ServedModel>();
     for (const worker of workers) {
       const { model } = worker;
@@ -69,7 +107,7 @@ export class ModelDirectory {
 
   /** The model that made a job's vectors, and no other revision of it. */
   async resolveFingerprint(pinned: { name: string; fingerprint: string }): Promise<ModelInfo> {
-    const workers = await this.#registry.list();
+    const workers = await this.#workers();
     const found = workers.find(({ model }) => model.fingerprint === pinned.fingerprint);
     if (found === undefined) throw unavailable(`${pinned.name} (${pinned.fingerprint})`);
     return found.model;

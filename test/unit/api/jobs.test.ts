@@ -424,3 +424,20 @@ test('search refuses what the job cannot answer', async (t) => {
   state.workers = [];
   assertError(await post(url, { query: 'a' }), 503, 'model_unavailable', /fake/);
 });
+
+test('colbert over many rows re-ranks the best of another output of the job', async (t) => {
+  const { post, jobs } = await apiRig(t, { env: { MAX_JOB_DOCUMENTS: '5000' } });
+  for (const outputs of [
+    ['dense', 'colbert'],
+    ['sparse', 'colbert'],
+  ]) {
+    const { id } = (await post('/jobs', { documents: passages(2001), outputs })).json();
+    await jobs.drain();
+    const response = await post(`/jobs/${id}/search`, { query: 'text d7', mode: 'colbert', limit: 3 });
+    assert.equal(response.statusCode, 200, response.body);
+    const { hits, notes } = response.json();
+    assert.equal(hits.length, 3);
+    assert.deepEqual(Object.keys(hits[0].scores), ['colbert']);
+    assert.match(notes.join(), new RegExp(`colbert re-ranked the best 100 by ${outputs[0]}`));
+  }
+});

@@ -95,10 +95,17 @@ export const jobSearchRoutes: Routes = async (app, { services: { config, jobs, m
   );
 };
 
-/** What the query must be embedded as. A job that lacks the output is told so by the search itself. */
+/**
+ * What the query must be embedded as. In a large job late interaction only re-ranks the best of a cheaper output,
+ * so that output is made, too: in the same forward pass it costs nothing.
+ */
 function queryOutputs(mode: SearchMode, outputs: readonly Output[]): readonly Output[] {
   if (mode === 'hybrid') return outputs;
-  if (outputs.includes(mode)) return [mode];
+  if (outputs.includes(mode)) {
+    const first =
+      mode === 'colbert' ? (['dense', 'sparse'] as const).find((one) => outputs.includes(one)) : undefined;
+    return first === undefined ? [mode] : [mode, first];
+  }
   throw new TrivecError(
     'invalid_request',
     `mode ${mode} needs an output that this job lacks; it has ${outputs.join(', ')}.`,
