@@ -17,33 +17,17 @@ import { namesFrom, readHits, searchBody } from '../../packages/core/src/sinks/q
 import { writeDocuments } from '../../packages/core/src/sinks/qdrant/writer.ts';
 import { QdrantDouble } from '../support/qdrantDouble.ts';
 import { connectTo, readAll, testOnQdrant } from '../support/qdrantServers.ts';
-import { sinkDocument } from '../support/sinkDocuments.ts';
+import { qdrantDestination, sinkDocument } from '../support/sinkDocuments.ts';
 
 const DIMS = 8;
 const NAMES = { dense: 'dense', sparse: 'sparse', colbert: 'colbert' };
 const RULES = collectionRules(NAMES, { dense: DIMS, colbert: DIMS, sparse: true });
 
-function destination(collection: string, extra: Partial<QdrantDestination> = {}): QdrantDestination {
-  return {
-    type: 'qdrant',
-    collection,
-    create: true,
-    vectors: NAMES,
-    payload: true,
-    text: true,
-    deferIndexing: false,
-    ifExists: 'upsert',
-    deleteStaleChunks: true,
-    colbertOverflow: 'chunk',
-    ...extra,
-  };
-}
-
 function target(connection: QdrantConnection, collection: string, extra: Partial<QdrantDestination> = {}) {
   return {
     connection,
     collection,
-    destination: destination(collection, extra),
+    destination: qdrantDestination(collection, extra),
     jobId: 'job-1',
     limits: { maxBytes: 20_000, maxPoints: 64 },
     concurrency: 4,
@@ -51,7 +35,7 @@ function target(connection: QdrantConnection, collection: string, extra: Partial
 }
 
 async function prepared(connection: QdrantConnection, collection: string): Promise<void> {
-  const plan = await checkCollection(connection, destination(collection), RULES, 'job-1');
+  const plan = await checkCollection(connection, qdrantDestination(collection), RULES, 'job-1');
   assert.equal(await makeCollection(connection, plan, RULES), true);
 }
 
@@ -171,7 +155,7 @@ testOnQdrant(
   async (_t, { connection, collection }) => {
     await prepared(connection, collection);
     const check = (extra: Partial<QdrantDestination>, rules = RULES) =>
-      checkCollection(connection, destination(collection, extra), rules, 'job-2');
+      checkCollection(connection, qdrantDestination(collection, extra), rules, 'job-2');
     assert.deepEqual(await check({}), { action: 'use', collection });
     const larger = collectionRules(NAMES, { dense: 16, colbert: DIMS, sparse: true });
     await assert.rejects(check({}, larger), (error: unknown) => {
@@ -207,7 +191,7 @@ testOnQdrant(
     for (const jobId of ['one', 'two']) {
       const plan = await checkCollection(
         connection,
-        destination(collection, { ifExists: 'replace' }),
+        qdrantDestination(collection, { ifExists: 'replace' }),
         RULES,
         jobId,
       );
@@ -337,7 +321,7 @@ test('a server that is down is `sink_unavailable`; back again, the same work is 
   const unavailable = (error: unknown) =>
     error instanceof TrivecError && error.code === 'sink_unavailable' && error.retryable;
   await assert.rejects(writeDocuments(target(connection, 'docs'), documents), unavailable);
-  await assert.rejects(checkCollection(connection, destination('docs'), RULES, 'j'), unavailable);
+  await assert.rejects(checkCollection(connection, qdrantDestination('docs'), RULES, 'j'), unavailable);
   await double.up();
   assert.equal((await writeDocuments(target(connection, 'docs'), documents)).documents, 30);
   await assertHolds(double.url, 'docs', documents);
@@ -363,7 +347,10 @@ test('a refused key or a missing collection is not blamed on documents', async (
   });
   const rejected = (pattern: RegExp) => (error: unknown) =>
     error instanceof TrivecError && error.code === 'sink_rejected' && pattern.test(error.message);
-  await assert.rejects(checkCollection(wrong, destination('docs'), RULES, 'j'), rejected(/401.*API key/));
+  await assert.rejects(
+    checkCollection(wrong, qdrantDestination('docs'), RULES, 'j'),
+    rejected(/401.*API key/),
+  );
   await prepared(right, 'docs');
   await assert.rejects(writeDocuments(target(wrong, 'docs'), corpus(3)), rejected(/401/));
   await right.deleteCollection('docs');

@@ -1,3 +1,4 @@
+import type { QdrantDestination } from '../../packages/core/src/sinks/qdrant/destination.ts';
 import type { SinkDocument, SinkText } from '../../packages/core/src/sinks/qdrant/points.ts';
 
 /** A small generator of numbers in (−1, 1), the same for the same seed. */
@@ -45,4 +46,24 @@ export function sinkDocument(id: string, seed: number, options: SinkDocumentOpti
     };
   });
   return { id, texts, ...(payload && { payload }) };
+}
+
+/** All three outputs under their own names, everything else as by default. */
+export function qdrantDestination(
+  collection: string,
+  extra: Partial<QdrantDestination> = {},
+): QdrantDestination {
+  return {
+    type: 'qdrant',
+    collection,
+    create: true,
+    vectors: { dense: 'dense', sparse: 'sparse', colbert: 'colbert' },
+    payload: true,
+    text: true,
+    deferIndexing: false,
+    ifExists: 'upsert',
+    deleteStaleChunks: true,
+    colbertOverflow: 'chunk',
+    ...extra,
+  };
 }

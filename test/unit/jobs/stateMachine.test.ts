@@ -12,6 +12,7 @@ import {
 } from '@trivec/core/jobs/stateMachine';
 import fc from 'fast-check';
 import { MemoryLedger } from '../../support/memory.ts';
+import { qdrantDestination } from '../../support/sinkDocuments.ts';
 
 const DOCUMENTS = 3;
 
@@ -26,7 +27,7 @@ function job(shards: number, destination: boolean): JobRecord {
       outputs: ['dense'],
       normalize: true,
       truncate: true,
-      ...(destination && { destination: { type: 'qdrant' } }),
+      ...(destination && { destination: qdrantDestination('docs') }),
     },
     counts: { documents: shards * DOCUMENTS, embedded: 0, written: 0, failed: 0 },
     tokens: 0,

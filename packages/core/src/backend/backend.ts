@@ -11,6 +11,8 @@ export interface Backend {
   readonly interactive: InteractiveLane;
   /** The bulk queue of one fingerprint. The same object for the same fingerprint. */
   shardQueue(fingerprint: string): WorkQueue<ShardPointer>;
+  /** Stored shards on their way to a destination, of all models: they need no device. */
+  sinkQueue(): WorkQueue<ShardPointer>;
   /** Throws `backend_unavailable` when it does not answer. */
   ping(): Promise<void>;
   /** Closes what it opened, in reverse order. Idempotent. */

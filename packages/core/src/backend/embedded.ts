@@ -50,6 +50,7 @@ export async function openEmbeddedBackend(config: Config, logger: Logger): Promi
       registry,
       interactive,
       shardQueue: queues.of,
+      sinkQueue: queues.sink,
       ping: async () => {
         await database.query('SELECT 1').catch((error) => {
           throw postgresError(error);

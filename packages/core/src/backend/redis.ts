@@ -26,6 +26,7 @@ export async function openRedisBackend(config: Config, logger: Logger): Promise<
     registry,
     interactive,
     shardQueue: queues.of,
+    sinkQueue: queues.sink,
     ping: async () => {
       try {
         await redis.ping();

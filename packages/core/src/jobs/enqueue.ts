@@ -1,6 +1,7 @@
 import { type ShardPointer, shardQueueId, type WorkQueue } from '../queue/workQueue.ts';
 import type { Ledger } from './ledger.ts';
-import type { JobRecord } from './records.ts';
+import { isWritten, type JobRecord } from './records.ts';
+import { isEnded } from './stateMachine.ts';
 
 const PAGE = 500;
 
@@ -49,4 +50,55 @@ export async function dequeue(
   ordinals: readonly number[],
 ): Promise<void> {
   await queue.remove(ordinals.map((ordinal) => shardQueueId({ jobId, ordinal }, 'embed')));
+}
+
+/**
+ * The same for what is stored and must still reach the job's destination. Where nothing is left to write but
+ * something to put in order, the last shard is sent again: whoever takes it finds out.
+ */
+export async function enqueueStored(
+  ledger: Ledger,
+  queue: WorkQueue<ShardPointer>,
+  job: JobRecord,
+): Promise<number> {
+  if (job.sink === undefined || job.status === 'paused') return 0;
+  const { total, written } = job.shards;
+  if (isEnded(job) || written === total)
+    return job.sink.finished ? 0 : addMissing(queue, job.id, [total - 1], 0);
+  let added = 0;
+  let index = 0;
+  let page: number[] = [];
+  const flush = async () => {
+    added += await addMissing(queue, job.id, page, index);
+    index += page.length;
+    page = [];
+  };
+  for await (const shard of ledger.shards(job.id)) {
+    if (shard.state === 'pending' || isWritten(job, shard)) continue;
+    page.push(shard.ordinal);
+    if (page.length === PAGE) await flush();
+  }
+  if (page.length > 0) await flush();
+  return added;
+}
+
+async function addMissing(
+  queue: WorkQueue<ShardPointer>,
+  jobId: string,
+  ordinals: readonly number[],
+  firstIndex: number,
+): Promise<number> {
+  const items = ordinals.map((ordinal, i) => {
+    const data = { jobId, ordinal };
+    return { id: shardQueueId(data, 'sink'), data, fairOffset: firstIndex + i };
+  });
+  const present = await queue.present(items.map(({ id }) => id));
+  const missing = items.filter(({ id }) => !present.has(id));
+  if (missing.length > 0) await queue.add(missing);
+  return missing.length;
+}
+
+/** What was just stored goes on to the destination, behind the shards of other jobs in turn. */
+export async function passToSink(queue: WorkQueue<ShardPointer>, pointer: ShardPointer): Promise<void> {
+  await queue.add([{ id: shardQueueId(pointer, 'sink'), data: pointer, fairOffset: pointer.ordinal }]);
 }

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../errors.ts';
 import type { IdempotencyRecord } from '../ledger/idempotency.ts';
+import type { QdrantDestination } from '../sinks/qdrant/destination.ts';
 import type { Output } from '../vectors/types.ts';
 
 export const JOB_STATUSES = ['queued', 'running', 'paused', 'completed', 'failed', 'cancelled'] as const;
@@ -16,7 +17,23 @@ export interface DocumentError {
   id: string;
   code: ErrorCode;
   message: string;
+  /** Of a line that was skipped: `line 17`; its `id` is empty unless it is a duplicate. */
+  param?: string;
 }
+
+/** Tokens are the model's, special ones included. */
+export interface ChunkingOptions {
+  maxTokens: number;
+  /** Tokens that a chunk repeats of the one before, at most. */
+  overlap: number;
+  unit: 'sentence' | 'token';
+}
+
+export const PRIORITIES = ['low', 'normal', 'high'] as const;
+export type Priority = (typeof PRIORITIES)[number];
+
+/** What the texts are to the model: a model may want a prompt before each, by kind. */
+export type InputType = 'query' | 'document';
 
 export interface JobOptions {
   outputs: readonly Output[];
@@ -24,9 +41,17 @@ export interface JobOptions {
   normalize: boolean;
   /** False: a text over the model's length fails alone, instead of being cut. */
   truncate: boolean;
+  /** Absent: one text a document. */
+  chunking?: ChunkingOptions;
+  inputType?: InputType;
+  /** Stands before each text (each chunk) that the model sees; absent where there is none. */
+  prompt?: string;
+  /** Shares of the workers: a job of weight 2 gets twice as many as one of 1 (the default). */
+  weight?: number;
+  priority?: Priority;
   metadata?: Record<string, unknown>;
   /** Where the stored vectors are also sent. A job with a destination ends when all shards are written. */
-  destination?: { type: string };
+  destination?: QdrantDestination;
 }
 
 /** Documents unless said otherwise. `embedded + failed ≤ documents`; equal once the job has ended by itself. */
@@ -36,6 +61,41 @@ export interface JobCounts {
   /** Written to the job's destination; 0 for a job without one. */
   written: number;
   failed: number;
+}
+
+/** What the destination took, and what that cost. Of the running or last ingestion. */
+export interface SinkCounts {
+  points: number;
+  /** Of request bodies. */
+  bytes: number;
+  retries: number;
+  /** Times that the destination asked for fewer requests. */
+  slowDowns: number;
+  /** Points removed because their document has fewer now. */
+  stalePoints: number;
+  /** Texts whose ColBERT was larger than the destination takes. */
+  colbertOverflowed: number;
+  /** Embedded documents that the destination refused; they are among the errors. */
+  refused: number;
+}
+
+/**
+ * Where a job's vectors go and what is still to be done there: written before it is done, so that a crash
+ * cannot forget it.
+ */
+export interface SinkState {
+  /** Counts the ingestions of the job. A shard is written if it was written in this one. */
+  run: number;
+  /** Where points are written: aside, while a replacement is built. */
+  collection: string;
+  /** The name that is to point to `collection` at the end. */
+  alias?: string;
+  /** `toDefer` until the first shard is written; `deferred` until the graph's edges are `hnswM` again. */
+  indexing: 'asIs' | 'toDefer' | 'deferred';
+  hnswM?: number;
+  /** Nothing is left to restore or to swap. A job with a destination does not complete before. */
+  finished: boolean;
+  counts: SinkCounts;
 }
 
 /**
@@ -61,6 +121,10 @@ export interface JobRecord {
   shards: { total: number; stored: number; written: number };
   /** The first ten; all of them lie beside the results. */
   errors: DocumentError[];
+  /** Only with a destination. */
+  sink?: SinkState;
+  /** Lines of the upload that were left out (`onInvalid: skip`); not counted as documents. */
+  skipped?: { lines: number; blobs: number };
   /** The `Idempotency-Key` it was made under, if any. */
   idempotency?: IdempotencyRecord;
   createdAtMs: number;
@@ -84,5 +148,12 @@ export interface ShardRecord {
   counts?: { embedded: number; failed: number };
   /** Rows of the Arrow file: one a chunk. */
   rows?: number;
+  /** The ingestion that it was written in; one before the job's own says nothing. */
+  writtenRun?: number;
   tokens?: number;
+}
+
+/** Whether the job's running ingestion has dealt with this shard. */
+export function isWritten(job: Pick<JobRecord, 'sink'>, shard: ShardRecord): boolean {
+  return shard.state === 'written' && (shard.writtenRun ?? 1) === (job.sink?.run ?? 1);
 }

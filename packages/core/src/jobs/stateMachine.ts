@@ -1,5 +1,14 @@
 import { TrivecError } from '../errors.ts';
-import type { DocumentError, JobRecord, JobStatus, ShardRecord } from './records.ts';
+import type { QdrantDestination } from '../sinks/qdrant/destination.ts';
+import {
+  type DocumentError,
+  isWritten,
+  type JobRecord,
+  type JobStatus,
+  type ShardRecord,
+  type SinkCounts,
+  type SinkState,
+} from './records.ts';
 
 /**
  * What may happen to a job, as pure decisions. The caller reads the records, asks here, and writes the answer
@@ -9,9 +18,30 @@ import type { DocumentError, JobRecord, JobStatus, ShardRecord } from './records
  *   queued ─start→ running ─last shard→ completed | failed (nothing succeeded)
  *   queued, running ─pause→ paused ─resume→ queued, running
  *   queued, running, paused ─cancel→ cancelled
+ *   completed, failed, cancelled ─ingest→ running (what is stored is written to another destination)
  *   shard: pending ─stored→ stored ─written→ written (only with a destination)
  */
-export type JobEvent = { type: 'start' } | { type: 'pause' } | { type: 'resume' } | { type: 'cancel' };
+export type JobEvent =
+  | { type: 'start' }
+  | { type: 'pause' }
+  | { type: 'resume' }
+  | { type: 'cancel' }
+  | SinkEvent
+  | IngestEvent;
+
+/**
+ * `sinkDeferred`: indexing is about to be put off. `sinkFinished`: nothing is left to restore or to swap, or the
+ * destination refuses it for good (`error`).
+ */
+export type SinkEvent =
+  | { type: 'sinkDeferred'; hnswM: number }
+  | { type: 'sinkFinished'; error?: DocumentError };
+
+export interface IngestEvent {
+  type: 'ingest';
+  destination: QdrantDestination;
+  sink: Omit<SinkState, 'run'>;
+}
 
 /** An attempt has stored its results. `counts` add up to the shard's documents. */
 export interface ShardStored {
@@ -32,6 +62,12 @@ export interface ShardStored {
 export interface ShardWritten {
   type: 'shardWritten';
   documents: number;
+  /** Added to the job's own. */
+  counts?: SinkCounts;
+  /** Where all errors of the shard lie, when the destination refused documents. */
+  errorsKey?: string;
+  /** The first few of those. */
+  errors?: readonly DocumentError[];
 }
 
 export type ShardEvent = ShardStored | ShardWritten;
@@ -44,6 +80,10 @@ export type Refusal =
   | 'already_stored'
   | 'already_written'
   | 'not_stored'
+  | 'not_ended'
+  | 'nothing_stored'
+  | 'no_sink'
+  | 'sink_open'
   | 'cancelled'
   | 'ended';
 
@@ -61,6 +101,9 @@ export function isEnded(job: Pick<JobRecord, 'status'>): boolean {
 }
 
 export function applyToJob(job: JobRecord, event: JobEvent, nowMs: number): Transition {
+  if (event.type === 'ingest') return ingest(job, event, nowMs);
+  // Also of a cancelled job: what was put off there must be restored.
+  if (event.type === 'sinkFinished') return finishSink(job, event.error, nowMs);
   if (isEnded(job)) return refuseEnded(job);
   switch (event.type) {
     case 'start':
@@ -74,7 +117,38 @@ export function applyToJob(job: JobRecord, event: JobEvent, nowMs: number): Tran
       return changed({ ...job, status: job.startedAtMs === undefined ? 'queued' : 'running' });
     case 'cancel':
       return changed({ ...job, status: 'cancelled', finishedAtMs: nowMs });
+    case 'sinkDeferred':
+      if (job.sink?.indexing !== 'toDefer') return refuse('no_sink');
+      return changed({ ...job, sink: { ...job.sink, indexing: 'deferred', hnswM: event.hnswM } });
   }
+}
+
+/** Writing begins anew, for what is stored. An earlier destination must have been put in order. */
+function ingest(job: JobRecord, { destination, sink }: IngestEvent, nowMs: number): Transition {
+  if (!isEnded(job)) return refuse('not_ended');
+  if (job.shards.stored < job.shards.total) return refuse('nothing_stored');
+  if (job.counts.embedded === 0) return refuse('nothing_stored');
+  if (job.sink?.finished === false) return refuse('sink_open');
+  const { finishedAtMs: _, ...rest } = job;
+  return changed({
+    ...rest,
+    status: 'running',
+    startedAtMs: job.startedAtMs ?? nowMs,
+    options: { ...job.options, destination },
+    counts: { ...job.counts, written: 0 },
+    shards: { ...job.shards, written: 0 },
+    sink: { ...sink, run: (job.sink?.run ?? 0) + 1 },
+  });
+}
+
+function finishSink(job: JobRecord, error: DocumentError | undefined, nowMs: number): Transition {
+  if (job.sink === undefined || job.sink.finished) return refuse('no_sink');
+  const next: JobRecord = {
+    ...job,
+    sink: { ...job.sink, finished: true },
+    errors: [...(error ? [error] : []), ...job.errors].slice(0, SHOWN_ERRORS),
+  };
+  return changed(isEnded(job) ? next : closeIfDone(next, nowMs));
 }
 
 /** A paused job takes what was already running when it was paused. */
@@ -107,6 +181,7 @@ function storeShard(job: JobRecord, shard: ShardRecord, event: ShardStored, nowM
     tokens: event.tokens,
     ...(event.resultKey !== undefined && { resultKey: event.resultKey }),
     ...(event.errorsKey !== undefined && { errorsKey: event.errorsKey }),
+    ...(hasNothingToWrite && job.sink !== undefined && { writtenRun: job.sink.run }),
   };
   const next: JobRecord = {
     ...job,
@@ -127,13 +202,27 @@ function storeShard(job: JobRecord, shard: ShardRecord, event: ShardStored, nowM
 
 function writeShard(job: JobRecord, shard: ShardRecord, event: ShardWritten, nowMs: number): Transition {
   if (shard.state === 'pending') return refuse('not_stored');
-  if (shard.state === 'written') return refuse('already_written');
+  if (isWritten(job, shard)) return refuse('already_written');
   const next: JobRecord = {
     ...job,
     counts: { ...job.counts, written: job.counts.written + event.documents },
     shards: { ...job.shards, written: job.shards.written + 1 },
+    errors: [...job.errors, ...(event.errors ?? [])].slice(0, SHOWN_ERRORS),
+    ...(job.sink && { sink: { ...job.sink, counts: addCounts(job.sink.counts, event.counts) } }),
   };
-  return changed(closeIfDone(next, nowMs), [{ ...shard, state: 'written' }]);
+  const written: ShardRecord = {
+    ...shard,
+    state: 'written',
+    ...(job.sink && { writtenRun: job.sink.run }),
+    ...(event.errorsKey !== undefined && { errorsKey: event.errorsKey }),
+  };
+  return changed(closeIfDone(next, nowMs), [written]);
+}
+
+function addCounts(sum: SinkCounts, more: SinkCounts | undefined): SinkCounts {
+  if (more === undefined) return sum;
+  const keys = Object.keys(sum) as (keyof SinkCounts)[];
+  return Object.fromEntries(keys.map((key) => [key, sum[key] + more[key]])) as unknown as SinkCounts;
 }
 
 function awaitsWriting(job: JobRecord): boolean {
@@ -142,8 +231,9 @@ function awaitsWriting(job: JobRecord): boolean {
 
 function closeIfDone(job: JobRecord, nowMs: number): JobRecord {
   const done = awaitsWriting(job) ? job.shards.written : job.shards.stored;
-  if (done < job.shards.total) return job;
-  return { ...job, status: job.counts.embedded === 0 ? 'failed' : 'completed', finishedAtMs: nowMs };
+  if (done < job.shards.total || job.sink?.finished === false) return job;
+  const succeeded = job.sink === undefined ? job.counts.embedded : job.counts.written;
+  return { ...job, status: succeeded === 0 ? 'failed' : 'completed', finishedAtMs: nowMs };
 }
 
 function changed(job: JobRecord, shards: readonly ShardRecord[] = []): Transition {

@@ -33,6 +33,8 @@ export function decodeCursor(cursor: string): JobPosition {
   return position;
 }
 
-export function isOpen(job: { status: string }): boolean {
-  return job.status === 'queued' || job.status === 'running' || job.status === 'paused';
+/** Something is still to be done: also for a cancelled job whose destination must be put in order. */
+export function isOpen(job: { status: string; sink?: { finished: boolean } }): boolean {
+  if (job.status === 'queued' || job.status === 'running' || job.status === 'paused') return true;
+  return job.sink !== undefined && !job.sink.finished;
 }

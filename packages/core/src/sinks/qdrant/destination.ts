@@ -1,4 +1,5 @@
-import type { Output } from '../../vectors/types.ts';
+import { type Static, Type } from 'typebox';
+import { OUTPUTS, type Output } from '../../vectors/types.ts';
 
 export const COLBERT_OVERFLOWS = ['chunk', 'pool', 'drop', 'fail'] as const;
 /**
@@ -15,6 +16,68 @@ export type IfExists = (typeof IF_EXISTS)[number];
 
 /** Names of the vectors in the collection; an output that is not named is not sent. `""` is Qdrant's unnamed one. */
 export type VectorNames = { readonly [K in Output]?: string };
+
+const VectorNameSchema = Type.Optional(
+  Type.String({ maxLength: 200, pattern: '^[^<>:"/\\\\|?*\\x00-\\x1f]*$' }),
+);
+
+/** Room for `__trivec_` and a job's id, within the 255 bytes that Qdrant allows. */
+export const CollectionNameSchema = Type.String({
+  minLength: 1,
+  maxLength: 200,
+  pattern: '^[^<>:"/\\\\|?*\\x00-\\x1f]+$',
+  description: 'Of the Qdrant that QDRANT_URL names.',
+});
+
+/** A job's `destination` as a client gives it. */
+export const DestinationSchema = Type.Object(
+  {
+    type: Type.Literal('qdrant'),
+    collection: CollectionNameSchema,
+    create: Type.Optional(
+      Type.Boolean({ description: 'Make the collection if there is none (default true).' }),
+    ),
+    vectors: Type.Optional(
+      Type.Object(
+        { dense: VectorNameSchema, sparse: VectorNameSchema, colbert: VectorNameSchema },
+        {
+          additionalProperties: false,
+          description: 'Names in the collection; an output without one is not sent. Default: each its own.',
+        },
+      ),
+    ),
+    payload: Type.Optional(
+      Type.Union([Type.Boolean(), Type.Array(Type.String({ minLength: 1 }))], {
+        description: 'Fields of the payload to send; default true, all of them.',
+      }),
+    ),
+    text: Type.Optional(
+      Type.Boolean({ description: 'Send the text as payload field `text` (default true).' }),
+    ),
+    deferIndexing: Type.Optional(
+      Type.Boolean({
+        description: 'No HNSW graph while loading; only for a collection that this job makes (default true).',
+      }),
+    ),
+    ifExists: Type.Optional(
+      Type.Enum([...IF_EXISTS], {
+        description: 'upsert into it (default), fail, or replace: build aside and swap an alias.',
+      }),
+    ),
+    deleteStaleChunks: Type.Optional(
+      Type.Boolean({ description: 'Remove points that a document no longer has (default true).' }),
+    ),
+    colbertOverflow: Type.Optional(
+      Type.Enum([...COLBERT_OVERFLOWS], {
+        description:
+          'For a ColBERT matrix over the limit of 1,048,575 floats. Default chunk: several points, no row lost.',
+      }),
+    ),
+  },
+  { additionalProperties: false, description: 'Where the vectors are also sent.' },
+);
+
+export type RequestedDestination = Static<typeof DestinationSchema>;
 
 /** A job's `destination`, defaults filled in. The server's address is configuration, never part of it. */
 export interface QdrantDestination {
@@ -33,4 +96,21 @@ export interface QdrantDestination {
   /** Remove the points that a document no longer has, when it was cut into more of them before. */
   deleteStaleChunks: boolean;
   colbertOverflow: ColbertOverflow;
+}
+
+export function resolveDestination(requested: RequestedDestination): QdrantDestination {
+  const { payload = true, vectors = Object.fromEntries(OUTPUTS.map((output) => [output, output])) } =
+    requested;
+  return {
+    type: 'qdrant',
+    collection: requested.collection,
+    create: requested.create ?? true,
+    vectors,
+    payload: payload === false ? [] : payload,
+    text: requested.text ?? true,
+    deferIndexing: requested.deferIndexing ?? true,
+    ifExists: requested.ifExists ?? 'upsert',
+    deleteStaleChunks: requested.deleteStaleChunks ?? true,
+    colbertOverflow: requested.colbertOverflow ?? 'chunk',
+  };
 }

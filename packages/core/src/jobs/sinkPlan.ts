@@ -1,0 +1,89 @@
+import { TrivecError } from '../errors.ts';
+import { type CollectionPlan, collectionRules } from '../sinks/qdrant/collection.ts';
+import type { QdrantDestination } from '../sinks/qdrant/destination.ts';
+import { checkCollection, makeCollection } from '../sinks/qdrant/lifecycle.ts';
+import type { QdrantSink } from '../sinks/qdrant/open.ts';
+import type { Output } from '../vectors/types.ts';
+import type { SinkCounts, SinkState } from './records.ts';
+
+export const NO_SINK_COUNTS: SinkCounts = {
+  points: 0,
+  bytes: 0,
+  retries: 0,
+  slowDowns: 0,
+  stalePoints: 0,
+  colbertOverflowed: 0,
+  refused: 0,
+};
+
+/** What a job will send. */
+export interface SinkSource {
+  jobId: string;
+  outputs: readonly Output[];
+  denseDims?: number | undefined;
+  colbertDims?: number | undefined;
+}
+
+/** A destination that was found fit: what `makeSink` will make, and the state to commit with the job. */
+export interface SinkPlan {
+  destination: QdrantDestination;
+  source: SinkSource;
+  collection: CollectionPlan;
+}
+
+/**
+ * Looks at the destination before anything is embedded or even read; changes nothing there.
+ * Throws `invalid_request` (no QDRANT_URL, no output named), `collection_conflict`, `sink_unavailable`, `sink_rejected`.
+ */
+export async function planSink(
+  sink: QdrantSink | undefined,
+  destination: QdrantDestination,
+  source: SinkSource,
+): Promise<SinkPlan> {
+  const { connection } = requireSink(sink);
+  const collection = await checkCollection(
+    connection,
+    destination,
+    rulesOf(destination, source),
+    source.jobId,
+  );
+  return { destination, source, collection };
+}
+
+/** Makes the collection where the plan says so. `undo` removes it again, if this call made it. */
+export async function makeSink(
+  sink: QdrantSink | undefined,
+  { destination, source, collection }: SinkPlan,
+): Promise<{ state: Omit<SinkState, 'run'>; undo: () => Promise<void> }> {
+  const { connection } = requireSink(sink);
+  const made = await makeCollection(connection, collection, rulesOf(destination, source));
+  const defers = destination.deferIndexing && (made || collection.action === 'replace');
+  const swaps = collection.action === 'replace';
+  return {
+    state: {
+      collection: collection.collection,
+      ...(swaps && { alias: collection.alias }),
+      indexing: defers ? 'toDefer' : 'asIs',
+      finished: !defers && !swaps,
+      counts: NO_SINK_COUNTS,
+    },
+    undo: async () => {
+      if (made) await connection.deleteCollection(collection.collection);
+    },
+  };
+}
+
+export function requireSink(sink: QdrantSink | undefined): QdrantSink {
+  if (sink !== undefined) return sink;
+  throw new TrivecError('invalid_request', 'destination: this server has no Qdrant; set QDRANT_URL.', {
+    param: 'destination',
+  });
+}
+
+function rulesOf(destination: QdrantDestination, { outputs, denseDims, colbertDims }: SinkSource) {
+  return collectionRules(destination.vectors, {
+    sparse: outputs.includes('sparse'),
+    ...(outputs.includes('dense') && denseDims !== undefined && { dense: denseDims }),
+    ...(outputs.includes('colbert') && colbertDims !== undefined && { colbert: colbertDims }),
+  });
+}

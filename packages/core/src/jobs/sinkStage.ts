@@ -1,0 +1,240 @@
+import { randomBytes } from 'node:crypto';
+import { TrivecError } from '../errors.ts';
+import type { LedgerStore } from '../ledger/ledgerStore.ts';
+import type { ShardPointer } from '../queue/workQueue.ts';
+import type { SinkObserver } from '../sinks/qdrant/client.ts';
+import { deferIndexing, readHnswM, restoreIndexing, swapAlias } from '../sinks/qdrant/lifecycle.ts';
+import type { QdrantSink } from '../sinks/qdrant/open.ts';
+import { type WriteReport, writeDocuments } from '../sinks/qdrant/writer.ts';
+import type { BlobStore } from '../storage/blobStore.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { resultsPrefix } from './keys.ts';
+import { Ledger, type LedgerResult } from './ledger.ts';
+import {
+  type DocumentError,
+  isWritten,
+  type JobRecord,
+  type ShardRecord,
+  type SinkState,
+} from './records.ts';
+import { readShardColumns } from './results.ts';
+import { readShardDocuments } from './shardCutter.ts';
+import { sinkDocuments } from './sinkDocuments.ts';
+import { isEnded, SHOWN_ERRORS } from './stateMachine.ts';
+
+export interface SinkStageDeps {
+  ledger: LedgerStore;
+  storage: BlobStore;
+  sink: QdrantSink;
+  logger: Logger;
+  observer?: SinkObserver;
+}
+
+export type SinkOutcome =
+  | { written: true; documents: number; points: number; durationMs: number }
+  | { written: false; reason: Extract<LedgerResult, { ok: false }>['reason'] };
+
+/** A job that is cancelled while its shard is written is noticed this soon. */
+const CANCEL_CHECK_MS = 1000;
+
+/**
+ * The second life of a shard: its stored results go to the destination, then `stored → written` by
+ * compare-and-set. Any number of holders may run the same shard: ids are the same each time, and one is
+ * counted. Whoever finds that all shards are written, or the job cancelled, puts the destination in order.
+ * Throws what is worth another try (`sink_unavailable`, `storage_unavailable`, `backend_unavailable`,
+ * `shutting_down`).
+ */
+export async function runSinkShard(
+  deps: SinkStageDeps,
+  pointer: ShardPointer,
+  signal: AbortSignal,
+): Promise<SinkOutcome> {
+  const startedAtMs = Date.now();
+  const ledger = new Ledger(deps.ledger);
+  const job = await deps.ledger.readJob(pointer.jobId);
+  if (job === undefined) return { written: false, reason: 'gone' };
+  if (job.status === 'paused') return { written: false, reason: 'paused' };
+  if (job.sink === undefined || isEnded(job)) {
+    await finishSink(deps, ledger, job, signal);
+    return { written: false, reason: job.status === 'cancelled' ? 'cancelled' : 'ended' };
+  }
+  const shard = await ledger.readShard(pointer);
+  if (shard === undefined) return { written: false, reason: 'gone' };
+  if (shard.state === 'pending') return { written: false, reason: 'not_stored' };
+  if (isWritten(job, shard)) {
+    await finishSink(deps, ledger, job, signal);
+    return { written: false, reason: 'already_written' };
+  }
+  try {
+    await deferOnce(deps, ledger, job);
+  } catch (error) {
+    // What the destination refuses to be put off is not; writing shows whether it is there at all.
+    if (!isRefusal(error)) throw error;
+  }
+  const report = await write(deps, job, shard, signal);
+  if (report === undefined) return { written: false, reason: 'cancelled' };
+  const recorded = await record(deps, ledger, job, shard, report);
+  if (!recorded.ok) return { written: false, reason: recorded.reason };
+  await finishSink(deps, ledger, recorded.job, signal);
+  const { documents, points } = report;
+  return { written: true, documents, points, durationMs: Date.now() - startedAtMs };
+}
+
+/** Undefined when the job was cancelled meanwhile. */
+async function write(
+  deps: SinkStageDeps,
+  job: JobRecord,
+  shard: ShardRecord,
+  signal: AbortSignal,
+): Promise<WriteReport | undefined> {
+  const { sink, storage, ledger, observer } = deps;
+  const destination = job.options.destination!;
+  const [columns, body] = await Promise.all([
+    shard.resultKey === undefined ? undefined : readShardColumns(storage, job, shard),
+    storage.get(shard.inputKey),
+  ]);
+  const documents =
+    columns === undefined ? [] : sinkDocuments(columns, body === undefined ? [] : readShardDocuments(body));
+  const cancelled = new AbortController();
+  const watch = setInterval(() => {
+    ledger.readJob(job.id).then(
+      (current) => {
+        if (current === undefined || isEnded(current))
+          cancelled.abort(new TrivecError('cancelled', 'The job has ended.'));
+      },
+      // A ledger that does not answer says nothing; the compare-and-set will.
+      () => undefined,
+    );
+  }, CANCEL_CHECK_MS);
+  try {
+    return await writeDocuments(
+      {
+        connection: sink.connection,
+        collection: job.sink!.collection,
+        destination,
+        // Told apart from an earlier ingestion, whose points may be there with another payload.
+        jobId: markOf(job),
+        limits: sink.limits,
+        concurrency: sink.concurrency,
+      },
+      documents,
+      { signal: AbortSignal.any([signal, cancelled.signal]), ...(observer && { observer }) },
+    );
+  } catch (error) {
+    if (cancelled.signal.aborted) return undefined;
+    if (!isRefusal(error)) throw error;
+    // The key, or a collection that is gone: no document of this shard can be written.
+    const ids = new Set(columns?.ids);
+    return { ...EMPTY_REPORT, failed: Array.from(ids, (id) => ({ id, message: error.message })) };
+  } finally {
+    clearInterval(watch);
+  }
+}
+
+const EMPTY_REPORT: WriteReport = {
+  documents: 0,
+  points: 0,
+  bytes: 0,
+  retries: 0,
+  slowDowns: 0,
+  stalePoints: 0,
+  colbertOverflowed: 0,
+  failed: [],
+};
+
+/** What another try would only get again. */
+function isRefusal(error: unknown): error is TrivecError {
+  return error instanceof TrivecError && error.code === 'sink_rejected';
+}
+
+/** The job's id, with the number of the ingestion from the second on. */
+function markOf({ id, sink }: JobRecord): string {
+  return sink!.run === 1 ? id : `${id}.${sink!.run}`;
+}
+
+async function record(
+  { storage }: SinkStageDeps,
+  ledger: Ledger,
+  job: JobRecord,
+  shard: ShardRecord,
+  report: WriteReport,
+): Promise<LedgerResult> {
+  const { documents, failed, ...counts } = report;
+  const errors = failed.map(({ id, message }): DocumentError => ({ id, code: 'sink_rejected', message }));
+  let errorsKey: string | undefined;
+  if (errors.length > 0) {
+    const before = shard.errorsKey === undefined ? undefined : await storage.get(shard.errorsKey);
+    errorsKey = `${resultsPrefix(job.id)}${shard.ordinal}.${randomBytes(8).toString('hex')}.errors.ndjson`;
+    const lines = errors.map((error) => `${JSON.stringify(error)}\n`).join('');
+    await storage.put(errorsKey, Buffer.concat([before ?? Buffer.alloc(0), Buffer.from(lines)]));
+  }
+  const recorded = await ledger.applyToShard(
+    { jobId: job.id, ordinal: shard.ordinal },
+    {
+      type: 'shardWritten',
+      documents,
+      counts: { ...counts, refused: errors.length },
+      errors: errors.slice(0, SHOWN_ERRORS),
+      ...(errorsKey !== undefined && { errorsKey }),
+    },
+  );
+  if (!recorded.ok && errorsKey !== undefined) await storage.delete([errorsKey]);
+  return recorded;
+}
+
+/** Written down first, done second: a crash in between restores what was never changed, which harms nothing. */
+async function deferOnce(
+  { ledger: store, sink }: SinkStageDeps,
+  ledger: Ledger,
+  job: JobRecord,
+): Promise<void> {
+  if (job.sink?.indexing !== 'toDefer') return;
+  const { collection } = job.sink;
+  const hnswM = await readHnswM(sink.connection, collection);
+  const recorded = await ledger.applyToJob(job.id, { type: 'sinkDeferred', hnswM });
+  if (!recorded.ok) return;
+  await deferIndexing(sink.connection, collection);
+  const current = await store.readJob(job.id);
+  // Finished or cancelled in between, by someone who thought that this process was dead.
+  if (current?.sink === undefined || current.sink.finished)
+    await restoreIndexing(sink.connection, collection, hnswM);
+}
+
+/**
+ * Restores what was put off and swaps the alias, when all is written; of a cancelled job only the first, and a
+ * replacement that will never be finished goes. Each step may be done again.
+ */
+async function finishSink(
+  { sink: { connection }, logger }: SinkStageDeps,
+  ledger: Ledger,
+  job: JobRecord,
+  signal: AbortSignal,
+): Promise<void> {
+  const { sink } = job;
+  if (sink === undefined || sink.finished) return;
+  if (!isEnded(job) && job.shards.written < job.shards.total) return;
+  signal.throwIfAborted();
+  const dropped = isEnded(job) && sink.alias !== undefined;
+  let refusal: TrivecError | undefined;
+  try {
+    if (dropped) await connection.deleteCollection(sink.collection);
+    else await complete(connection, sink, isEnded(job));
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    refusal = error;
+  }
+  const result = await ledger.applyToJob(job.id, {
+    type: 'sinkFinished',
+    ...(refusal && { error: { id: '', code: refusal.code, message: refusal.message } }),
+  });
+  if (result.ok) logger.info({ jobId: job.id, collection: sink.collection, dropped }, 'destination in order');
+}
+
+async function complete(
+  connection: QdrantSink['connection'],
+  { collection, alias, indexing, hnswM }: SinkState,
+  ended: boolean,
+): Promise<void> {
+  if (indexing === 'deferred' && hnswM !== undefined) await restoreIndexing(connection, collection, hnswM);
+  if (alias !== undefined && !ended) await swapAlias(connection, alias, collection);
+}
