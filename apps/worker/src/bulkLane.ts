@@ -1,6 +1,7 @@
 import { toTrivecError } from '@trivec/core/errors';
+import { passToSink } from '@trivec/core/jobs/enqueue';
 import { runShard } from '@trivec/core/jobs/shardRunner';
-import type { Consumer } from '@trivec/core/queue/workQueue';
+import type { Consumer, ShardPointer } from '@trivec/core/queue/workQueue';
 import type { LaneDeps } from './worker.ts';
 
 /** Takes shards of the engine's fingerprint, `prefetchShards` at once: one runs while the next is prepared. */
@@ -15,6 +16,7 @@ export function serveBulk(deps: LaneDeps): Promise<Consumer> {
           metrics.texts.inc({ model, lane: 'bulk' }, outcome.embedded);
           metrics.tokens.inc({ model, lane: 'bulk' }, outcome.tokens);
           logger.debug({ ...data, ...outcome }, 'shard stored');
+          if (outcome.hasDestination) await pass(data);
         }
         metrics.shards.inc({ model, outcome: outcome.stored ? 'stored' : outcome.reason });
       } catch (error) {
@@ -26,4 +28,13 @@ export function serveBulk(deps: LaneDeps): Promise<Consumer> {
     },
     { concurrency: config.prefetchShards },
   );
+
+  /** The shard is stored whatever happens here: the reconciler passes on what was not. */
+  async function pass(pointer: ShardPointer): Promise<void> {
+    try {
+      await passToSink(backend.sinkQueue(), pointer);
+    } catch (error) {
+      logger.warn({ ...pointer, err: error }, 'passing a shard on failed; the reconciler will do it');
+    }
+  }
 }

@@ -10,9 +10,10 @@ import type { WorkerMetrics } from '@trivec/core/telemetry/metrics';
 import type { Logger } from 'pino';
 import { serveBulk } from './bulkLane.ts';
 import { serveInteractive } from './interactiveLane.ts';
+import { type SinkLaneDeps, serveSink } from './sinkLane.ts';
 
 export interface WorkerDeps {
-  config: Pick<Config, 'prefetchShards'>;
+  config: Pick<Config, 'prefetchShards'> & SinkLaneDeps['config'];
   backend: Backend;
   storage: BlobStore;
   engines: readonly Engine[];
@@ -33,6 +34,8 @@ export async function startWorker({ engines, ...deps }: WorkerDeps): Promise<Con
   const resources = new Resources();
   const { ledger } = deps.backend;
   try {
+    const sinkLane = await serveSink(deps);
+    if (sinkLane !== undefined) resources.add(sinkLane);
     for (const engine of engines) {
       const lane: LaneDeps = { ...deps, engine, ledger };
       resources.add(await serveBulk(lane));

@@ -58,10 +58,11 @@ export async function dequeue(
  */
 export async function enqueueStored(
   ledger: Ledger,
-  queue: WorkQueue<ShardPointer>,
+  sinkQueue: () => WorkQueue<ShardPointer>,
   job: JobRecord,
 ): Promise<number> {
   if (job.sink === undefined || job.status === 'paused') return 0;
+  const queue = sinkQueue();
   const { total, written } = job.shards;
   if (isEnded(job) || written === total)
     return job.sink.finished ? 0 : addMissing(queue, job.id, [total - 1], 0);

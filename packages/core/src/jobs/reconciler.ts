@@ -1,7 +1,7 @@
 import type { Backend } from '../backend/backend.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { enqueuePending } from './enqueue.ts';
+import { enqueuePending, enqueueStored } from './enqueue.ts';
 import { Ledger } from './ledger.ts';
 import { sweepStorage } from './sweep.ts';
 
@@ -48,7 +48,11 @@ export class Reconciler {
     for (const jobId of await this.ledger.store.listOpenJobs()) {
       if (this.closing.signal.aborted) return;
       const job = await this.ledger.store.readJob(jobId);
-      if (job?.status !== 'queued' && job?.status !== 'running') continue;
+      if (job === undefined) continue;
+      const passed = await enqueueStored(this.ledger, () => this.deps.backend.sinkQueue(), job);
+      if (passed > 0)
+        this.deps.logger.info({ jobId, shards: passed }, 'passed stored shards to the sink queue');
+      if (job.status !== 'queued' && job.status !== 'running') continue;
       const queue = this.deps.backend.shardQueue(job.model.fingerprint);
       const added = await enqueuePending(this.ledger, queue, job);
       if (added > 0) this.deps.logger.info({ jobId, shards: added }, 'enqueued shards that no queue knew');

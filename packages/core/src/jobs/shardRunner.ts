@@ -21,7 +21,15 @@ export interface ShardRunnerDeps {
 }
 
 export type ShardOutcome =
-  | { stored: true; embedded: number; failed: number; tokens: number; durationMs: number }
+  | {
+      stored: true;
+      embedded: number;
+      failed: number;
+      tokens: number;
+      durationMs: number;
+      /** It has to go to the sink queue now. */
+      hasDestination: boolean;
+    }
   /** Nothing was left to do, or somebody else was first. */
   | { stored: false; reason: Extract<TakenShard, { ok: false }>['reason'] };
 
@@ -50,7 +58,14 @@ export async function runShard(
     const durationMs = Date.now() - startedAtMs;
     const failed = shard.documents - result.rows.length;
     deps.logger.debug({ ...pointer, documents: shard.documents, failed, durationMs }, 'shard stored');
-    return { stored: true, embedded: result.rows.length, failed, tokens: result.tokens, durationMs };
+    return {
+      stored: true,
+      embedded: result.rows.length,
+      failed,
+      tokens: result.tokens,
+      durationMs,
+      hasDestination: job.sink !== undefined,
+    };
   } catch (error) {
     if (!(error instanceof TrivecError) || error.code !== 'cancelled') throw error;
     // The engine says `cancelled` of every aborted call; why it was aborted is in the signal.

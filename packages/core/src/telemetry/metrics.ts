@@ -27,6 +27,12 @@ export interface WorkerMetrics {
   tasks: Counter<'model' | 'kind' | 'outcome'>;
   tokensPerSecond: Gauge<'model' | 'device'>;
   maxBatchTokens: Gauge<'model' | 'device'>;
+  /** Shards that went to a destination; outcome is `written`, what kept it from being, or an error code. */
+  sinkShards: Counter<'outcome'>;
+  sinkPoints: Counter;
+  sinkBytes: Counter;
+  sinkRetries: Counter;
+  sinkSlowDowns: Counter;
 }
 
 /**
@@ -122,6 +128,32 @@ function createWorkerMetrics(registers: Registry[]): WorkerMetrics {
       name: 'trivec_worker_max_batch_tokens',
       help: 'Token budget of one batch, padding included.',
       labelNames: ['model', 'device'],
+      registers,
+    }),
+    sinkShards: new Counter({
+      name: 'trivec_sink_shards_total',
+      help: 'Shards that this process took to their destination, by outcome.',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    sinkPoints: new Counter({
+      name: 'trivec_sink_points_total',
+      help: 'Points that destinations took, repeated ones included.',
+      registers,
+    }),
+    sinkBytes: new Counter({
+      name: 'trivec_sink_request_bytes_total',
+      help: 'Bytes of the request bodies that destinations took.',
+      registers,
+    }),
+    sinkRetries: new Counter({
+      name: 'trivec_sink_retries_total',
+      help: 'Requests to destinations that were tried again.',
+      registers,
+    }),
+    sinkSlowDowns: new Counter({
+      name: 'trivec_sink_slow_downs_total',
+      help: 'Times that a destination asked for fewer requests (408, 429, 503, no answer in time).',
       registers,
     }),
   };
