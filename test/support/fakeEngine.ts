@@ -3,13 +3,18 @@ import type {
   EmbedResult,
   EncodedText,
   EncodeOptions,
+  EncodePairOptions,
   Engine,
+  ScoreOptions,
+  ScoreResult,
+  TextPair,
 } from '@trivec/core/engine/types';
 import { TrivecError } from '@trivec/core/errors';
 import type { ModelInfo } from '@trivec/core/models/modelInfo';
 import type { TextVectors } from '@trivec/core/vectors/types';
 
 export const FAKE_MODEL: ModelInfo = {
+  kind: 'embedding',
   name: 'fake',
   fingerprint: 'fake-1',
   dtype: 'fp32',
@@ -73,6 +78,25 @@ export class FakeEngine implements Engine {
       ),
       inferMs: 1,
     };
+  }
+
+  /** One word a word of both, and one more between them. */
+  async encodePairs(pairs: readonly TextPair[], options: EncodePairOptions = {}): Promise<EncodedText[]> {
+    return this.encode(
+      pairs.map(([query, passage]) => `${query} | ${passage}`),
+      options.maxTokens === undefined ? {} : { maxTokens: options.maxTokens },
+    );
+  }
+
+  /** The sum of the ids, less 40; a poisoned pair fails. */
+  async score(pairs: readonly EncodedText[], options: ScoreOptions): Promise<ScoreResult> {
+    if (options.signal?.aborted) throw new TrivecError('cancelled', 'The caller left.');
+    const scores = pairs.map(({ ids }) =>
+      ids.includes(666)
+        ? new TrivecError('model_failed', 'The model failed on this text.')
+        : ids.reduce((sum, id) => sum + id, 0) - 40,
+    );
+    return { scores, inferMs: 1 };
   }
 
   #vectors(ids: Int32Array, options: EmbedOptions): TextVectors {

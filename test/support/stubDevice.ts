@@ -95,6 +95,11 @@ export const stubTokenizer: Tokenizer = {
       );
       return { ids: Int32Array.from([0, ...ids.slice(0, maxTokens - 2), 2]), originalTokens: ids.length + 2 };
     }),
+  encodePairs: (pairs, { maxTokens }) =>
+    stubTokenizer.encode(
+      pairs.map((pair) => pair.join(' ')),
+      { maxTokens },
+    ),
   decode: async (ids) =>
     ids.map((list) =>
       list
@@ -106,6 +111,7 @@ export const stubTokenizer: Tokenizer = {
 
 export const stubModel: ModelDescription = {
   info: {
+    kind: 'embedding',
     name: 'stub',
     fingerprint: '0123456789abcdef0123456789abcdef',
     dtype: 'fp32',

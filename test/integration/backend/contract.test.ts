@@ -23,6 +23,7 @@ function announcement(workerId: string): WorkerAnnouncement {
   return {
     workerId,
     model: {
+      kind: 'embedding',
       name: 'mini',
       fingerprint: 'f',
       dtype: 'float32',

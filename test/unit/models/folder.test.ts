@@ -25,6 +25,7 @@ test('a folder with three heads says what it is', async () => {
   assert.deepEqual(
     { ...info, fingerprint: '', description: '' },
     {
+      kind: 'embedding',
       name: 'tiny-m3-raw',
       fingerprint: '',
       dtype: 'fp32',

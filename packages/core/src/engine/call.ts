@@ -8,6 +8,8 @@ export interface CallOptions {
   lane: Lane;
   wants: Wants;
   deadlineAtMs?: number | undefined;
+  /** Where the second text of each begins; 0 for a text that stands alone. */
+  secondFrom?: readonly number[];
   onBatch?: ((indexes: readonly number[]) => Promise<void>) | undefined;
 }
 
@@ -35,6 +37,10 @@ export class Call {
   /** True once it was answered or given up: its texts need not run any more. */
   get ended(): boolean {
     return this.#ended;
+  }
+
+  secondFromOf(index: number): number {
+    return this.#options.secondFrom?.[index] ?? 0;
   }
 
   /** Gives the whole call up. Later outcomes of its texts are ignored. */

@@ -17,6 +17,8 @@ export interface DeviceBatch {
   texts: readonly Int32Array[];
   /** As many as texts. */
   wants: readonly Wants[];
+  /** As many as texts: where the second text of a pair begins, 0 for a text that stands alone. */
+  secondFrom?: readonly number[];
 }
 
 export interface DeviceResult {

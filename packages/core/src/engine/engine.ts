@@ -3,6 +3,7 @@ import type { Config } from '../config.ts';
 import { TrivecError } from '../errors.ts';
 import type { ModelDescription } from '../models/folder.ts';
 import type { ModelInfo } from '../models/modelInfo.ts';
+import type { PairPrompt } from '../models/pairs.ts';
 import { loadTokenizer, type Tokenizer } from '../models/tokenizer.ts';
 import type { Output } from '../vectors/types.ts';
 import { budgetFor, measureDims, measureRate } from './calibrate.ts';
@@ -11,7 +12,17 @@ import { countCores } from './cpuCount.ts';
 import type { Device, Wants } from './device.ts';
 import { InferenceSession } from './inferenceSession.ts';
 import { Scheduler, type SchedulerOptions } from './scheduler.ts';
-import type { EmbedOptions, EmbedResult, EncodedText, EncodeOptions, Engine } from './types.ts';
+import type {
+  EmbedOptions,
+  EmbedResult,
+  EncodedText,
+  EncodeOptions,
+  EncodePairOptions,
+  Engine,
+  ScoreOptions,
+  ScoreResult,
+  TextPair,
+} from './types.ts';
 
 export type EngineConfig = Pick<
   Config,
@@ -27,6 +38,9 @@ export interface EngineOptions {
 }
 
 const WARM_UP_TOKENS = 64;
+
+/** A reranker's logit travels as a dense vector of one number. */
+const LOGIT: Wants = { dense: true, sparse: false, colbert: false, dimensions: 1, normalize: false };
 
 /**
  * Loads the model in a thread of its own, runs it once and sizes its batches.
@@ -55,14 +69,24 @@ export async function startOn(
   tokenizer: Tokenizer,
   { model, config, logger, onUnavailable }: EngineOptions,
 ): Promise<Engine> {
-  const everything = wantsOf(model.info, { outputs: model.info.outputs, lane: 'bulk' });
+  const isReranker = model.info.kind === 'reranker';
+  const everything = isReranker ? LOGIT : wantsOf(model.info, { outputs: model.info.outputs, lane: 'bulk' });
   // Asked for more than there is, the device gives what there is: so the size is measured.
   const [text] = await tokenizer.encode(['warm up '.repeat(WARM_UP_TOKENS)], {
     maxTokens: Math.min(WARM_UP_TOKENS, model.info.maxTokens),
   });
   const dims = await measureDims(device, text!.ids, { ...everything, dimensions: 0 });
-  const info: ModelInfo = { ...model.info, ...dims };
-  const rate = await measureRate(device, text!.ids, wantsOf(info, { outputs: info.outputs, lane: 'bulk' }));
+  if (isReranker && dims.denseDims !== 1)
+    throw new TrivecError(
+      'invalid_model',
+      `The reranker gives ${dims.denseDims} logits a pair; one is expected.`,
+    );
+  const info: ModelInfo = isReranker ? model.info : { ...model.info, ...dims };
+  const rate = await measureRate(
+    device,
+    text!.ids,
+    isReranker ? LOGIT : wantsOf(info, { outputs: info.outputs, lane: 'bulk' }),
+  );
   const maxBatchTokens = config.maxBatchTokens || budgetFor(device.name, rate, config.maxBulkBatchMs);
   logger.info(
     {
@@ -78,6 +102,7 @@ export async function startOn(
   );
   return new ModelEngine(device, tokenizer, info, {
     maxBatchTokens,
+    pairPrompt: model.pairPrompt,
     ...(onUnavailable && { onUnavailable }),
   });
 }
@@ -109,10 +134,17 @@ class ModelEngine implements Engine {
   readonly #device: Device;
   readonly #tokenizer: Tokenizer;
   readonly #scheduler: Scheduler;
+  readonly #pairPrompt: PairPrompt | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(device: Device, tokenizer: Tokenizer, model: ModelInfo, options: SchedulerOptions) {
+  constructor(
+    device: Device,
+    tokenizer: Tokenizer,
+    model: ModelInfo,
+    options: SchedulerOptions & { pairPrompt: PairPrompt | undefined },
+  ) {
     this.model = model;
+    this.#pairPrompt = options.pairPrompt;
     this.#device = device;
     this.#tokenizer = tokenizer;
     this.#scheduler = new Scheduler(device, options);
@@ -135,13 +167,42 @@ class ModelEngine implements Engine {
     return this.#tokenizer.decode(ids, options);
   }
 
+  async encodePairs(pairs: readonly TextPair[], options: EncodePairOptions = {}): Promise<EncodedText[]> {
+    if (this.model.kind !== 'reranker')
+      throw new TrivecError('invalid_request', `The model ${this.model.name} is not a reranker.`, {
+        param: 'model',
+      });
+    const maxTokens = Math.min(options.maxTokens ?? this.model.maxTokens, this.model.maxTokens);
+    return this.#tokenizer.encodePairs(pairs, { ...options, maxTokens, prompt: this.#pairPrompt });
+  }
+
   async embed(texts: readonly EncodedText[], options: EmbedOptions): Promise<EmbedResult> {
+    return this.#run(texts, { ...options, wants: wantsOf(this.model, options) });
+  }
+
+  async score(pairs: readonly EncodedText[], options: ScoreOptions): Promise<ScoreResult> {
+    if (this.model.kind !== 'reranker')
+      throw new TrivecError('invalid_request', `The model ${this.model.name} is not a reranker.`, {
+        param: 'model',
+      });
+    const { vectors, inferMs } = await this.#run(pairs, { ...options, wants: LOGIT });
+    return {
+      scores: vectors.map((outcome) => (outcome instanceof TrivecError ? outcome : outcome.dense![0]!)),
+      inferMs,
+    };
+  }
+
+  async #run(
+    texts: readonly EncodedText[],
+    options: ScoreOptions & { wants: Wants; onBatch?: EmbedOptions['onBatch'] },
+  ): Promise<EmbedResult> {
     const { signal } = options;
     const call = new Call(texts.length, {
       lane: options.lane,
-      wants: wantsOf(this.model, options),
+      wants: options.wants,
       deadlineAtMs: options.deadlineAtMs,
       onBatch: options.onBatch,
+      secondFrom: texts.map(({ secondFrom = 0 }) => secondFrom),
     });
     const runnable: number[] = [];
     for (const [index, { ids }] of texts.entries()) {

@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { TrivecError } from '../errors.ts';
 import type { TaskContext } from '../replies/interactiveLane.ts';
+import { scorePairs } from './scoreTask.ts';
 import type {
   DecodeReply,
   DecodeTask,
@@ -30,6 +31,8 @@ function dispatch(engine: Engine, task: EngineTask, context: TaskContext): Promi
   switch (task.kind) {
     case 'embed':
       return embed(engine, task, context);
+    case 'score':
+      return scorePairs(engine, task, context);
     case 'tokenize':
       return tokenize(engine, task);
     case 'decode':

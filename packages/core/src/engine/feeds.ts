@@ -18,7 +18,7 @@ export interface FeedPlan {
 
 /** `length` is the longest text's. */
 export function buildFeeds(
-  batch: Pick<PackedBatch, 'ids' | 'lengths'>,
+  batch: Pick<PackedBatch, 'ids' | 'lengths' | 'secondFrom'>,
   length: number,
   plan: FeedPlan,
 ): Feed[] {
@@ -30,12 +30,11 @@ export function buildFeeds(
 
 function fill(
   role: InputRole,
-  { ids, lengths }: Pick<PackedBatch, 'ids' | 'lengths'>,
+  { ids, lengths, secondFrom }: Pick<PackedBatch, 'ids' | 'lengths' | 'secondFrom'>,
   length: number,
   { padId, paddingSide }: FeedPlan,
 ): Int32Array {
   const values = new Int32Array(lengths.length * length);
-  if (role === 'types') return values;
   if (role === 'ids') values.fill(padId);
   let from = 0;
   for (let b = 0; b < lengths.length; b++) {
@@ -43,6 +42,7 @@ function fill(
     const at = b * length + (paddingSide === 'left' ? length - tokens : 0);
     if (role === 'ids') values.set(ids.subarray(from, from + tokens), at);
     else if (role === 'mask') values.fill(1, at, at + tokens);
+    else if (role === 'types') values.fill(1, at + (secondFrom?.[b] || tokens), at + tokens);
     else for (let i = 0; i < tokens; i++) values[at + i] = i;
     from += tokens;
   }

@@ -10,6 +10,8 @@ export interface PackedBatch {
   /** Tokens of each text. */
   lengths: Int32Array;
   wants: readonly Wants[];
+  /** Where the second text of a pair begins, 0 for a text that stands alone. */
+  secondFrom?: readonly number[] | undefined;
 }
 
 /** Vectors on their way back: one buffer a kind, texts one after the other, without those not wanted. */
@@ -156,7 +158,11 @@ function concatenate<T extends Uint32Array | Float32Array>(
   return all;
 }
 
-export function packBatch(texts: readonly Int32Array[], wants: readonly Wants[]): PackedBatch {
+export function packBatch(
+  texts: readonly Int32Array[],
+  wants: readonly Wants[],
+  secondFrom?: readonly number[],
+): PackedBatch {
   const lengths = Int32Array.from(texts, (ids) => ids.length);
   const ids = new Int32Array(lengths.reduce((sum, tokens) => sum + tokens, 0));
   let at = 0;
@@ -164,7 +170,7 @@ export function packBatch(texts: readonly Int32Array[], wants: readonly Wants[])
     ids.set(text, at);
     at += text.length;
   }
-  return { ids, lengths, wants };
+  return { ids, lengths, wants, secondFrom };
 }
 
 /** Views into the buffers that came back, one a text; undefined for one that is not finite. */

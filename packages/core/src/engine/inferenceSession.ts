@@ -144,7 +144,7 @@ export class InferenceSession implements Device {
     return run;
   }
 
-  async run({ texts, wants }: DeviceBatch): Promise<DeviceResult> {
+  async run({ texts, wants, secondFrom }: DeviceBatch): Promise<DeviceResult> {
     try {
       await this.#started;
     } catch (cause) {
@@ -152,7 +152,7 @@ export class InferenceSession implements Device {
     }
     const worker = this.#worker;
     if (this.#closed || worker === undefined) throw new DeviceError('unavailable', 'The engine is closed.');
-    const batch = packBatch(texts, wants);
+    const batch = packBatch(texts, wants, secondFrom);
     const { promise, resolve, reject } = Promise.withResolvers<DeviceResult>();
     this.#running = {
       batch,

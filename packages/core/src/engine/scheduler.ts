@@ -175,6 +175,7 @@ export class Scheduler {
       const result = await this.#device.run({
         texts: batch.map(({ ids }) => ids),
         wants: batch.map(({ call }) => call.wants),
+        secondFrom: batch.map(({ call, index }) => call.secondFromOf(index)),
       });
       this.#budget.succeeded();
       this.#rate.add(realTokens(batch), performance.now() - startedAt);

@@ -7,6 +7,32 @@ export interface EncodedText {
   ids: Int32Array;
   /** Tokens the whole text would have had; larger than `ids.length` when it was cut. */
   originalTokens: number;
+  /** Where the second text of a pair begins, for models that tell the two apart by token types. */
+  secondFrom?: number;
+}
+
+/** What a reranker reads. */
+export type TextPair = readonly [query: string, passage: string];
+
+export interface EncodePairOptions {
+  /** Upper bound of a pair, special tokens included; the model's own when absent or larger. */
+  maxTokens?: number;
+  /** For rerankers that take one; others ignore it. */
+  instruction?: string;
+}
+
+export interface ScoreOptions {
+  lane: Lane;
+  signal?: AbortSignal;
+  /** Milliseconds since the epoch; past it the pairs are dropped unrun. */
+  deadlineAtMs?: number;
+}
+
+export interface ScoreResult {
+  /** Raw logits, one a pair; a pair that cannot be run is a `model_failed` error in its place. */
+  scores: (number | TrivecError)[];
+  /** Milliseconds the device spent on batches that carried these pairs. */
+  inferMs: number;
 }
 
 export interface EncodeOptions {
@@ -57,6 +83,10 @@ export interface Engine {
    * `deadline_exceeded`, `cancelled`, `shutting_down`, `model_unavailable`, or what `onBatch` threw.
    */
   embed(texts: readonly EncodedText[], options: EmbedOptions): Promise<EmbedResult>;
+  /** Query and passage as the reranker wants them. Throws `invalid_request` for an embedding model. */
+  encodePairs(pairs: readonly TextPair[], options?: EncodePairOptions): Promise<EncodedText[]>;
+  /** Scores of pairs from `encodePairs`, packed into batches like texts. Throws what `embed` throws for a whole call. */
+  score(pairs: readonly EncodedText[], options: ScoreOptions): Promise<ScoreResult>;
   /** Real (unpadded) tokens per second of device time over the recent past; 0 before the first batch. */
   tokensPerSecond(): number;
   /** Lets the running batch end, refuses the rest with `shutting_down`. Idempotent. */

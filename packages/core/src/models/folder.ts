@@ -12,6 +12,7 @@ import { fingerprintOf } from './fingerprint.ts';
 import { findModelFiles, readJson } from './folderFiles.ts';
 import { type GraphContract, type GraphInput, readContract } from './graphContract.ts';
 import type { ModelInfo } from './modelInfo.ts';
+import type { PairPrompt } from './pairs.ts';
 import { readSpecialTokens } from './specialTokens.ts';
 
 export interface ModelDescription {
@@ -29,6 +30,8 @@ export interface ModelDescription {
   addedHeadsFolder: string | undefined;
   padId: number;
   paddingSide: PaddingSide;
+  /** A reranker that is asked in words. */
+  pairPrompt?: PairPrompt;
 }
 
 const POOLINGS = ['cls', 'mean', 'last'] as const;
@@ -78,6 +81,7 @@ export async function describeModelFolder(folder: string, name?: string): Promis
   const maxTokens = await readMaxTokens(folder, config, tokenizerConfig, own);
   return {
     info: {
+      kind: 'embedding',
       name: name ?? own.name ?? basename(resolve(folder)),
       fingerprint: await fingerprintOf(fingerprintFiles(files, inspection, addedHeadsFolder), {
         dtype,

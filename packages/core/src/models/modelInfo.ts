@@ -1,7 +1,12 @@
 import type { Output } from '../vectors/types.ts';
 
+export const MODEL_KINDS = ['embedding', 'reranker'] as const;
+export type ModelKind = (typeof MODEL_KINDS)[number];
+
 /** What others need to know of a loaded model. Travels in the registry and is shown by `/models`. */
 export interface ModelInfo {
+  /** A reranker has no vectors (`outputs` is empty): it scores pairs of texts. */
+  kind: ModelKind;
   /** The configured name, as clients give it in `model`. */
   name: string;
   /** What a vector depends on: model files, dtype, graph, heads. Two equal fingerprints give equal vectors. */
@@ -19,4 +24,6 @@ export interface ModelInfo {
   /** One sentence for logs, `/models` and the README. */
   description: string;
   license: string;
+  /** What the model wants written before a query and before a passage; trivec adds it only where it is asked to. */
+  prompts?: { query?: string; passage?: string };
 }

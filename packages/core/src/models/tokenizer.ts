@@ -1,9 +1,10 @@
 /** Text to token ids and back, behind one interface for two libraries. */
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { EncodedText, EncodeOptions } from '../engine/types.ts';
+import type { EncodedText, EncodeOptions, EncodePairOptions, TextPair } from '../engine/types.ts';
 import { TrivecError } from '../errors.ts';
 import { readJson } from './folderFiles.ts';
+import { joinPair, joinPrompt, type PairFrame, type PairPrompt } from './pairs.ts';
 import { JsBackend } from './tokenizerJs.ts';
 import { loadNativeLibrary, NativeBackend } from './tokenizerNative.ts';
 
@@ -13,12 +14,21 @@ export interface TokenizerBackend {
   /** One list of ids a text, special tokens included. Texts are well-formed UTF-16. */
   encode(texts: readonly string[]): Promise<ArrayLike<number>[]>;
   decode(ids: readonly number[][], skipSpecialTokens: boolean): Promise<string[]>;
+  /** Two texts in the tokenizer's own frame for pairs. */
+  encodePair(first: string, second: string): Promise<{ ids: number[]; typeIds: number[] }>;
+}
+
+export interface EncodePairsOptions extends EncodePairOptions {
+  maxTokens: number;
+  /** For models that are asked in words; the tokenizer's own frame for pairs when absent. */
+  prompt?: PairPrompt | undefined;
 }
 
 export interface Tokenizer {
   readonly kind: 'native' | 'js';
   encode(texts: readonly string[], options: EncodeOptions & { maxTokens: number }): Promise<EncodedText[]>;
   decode(ids: readonly number[][], options?: { skipSpecialTokens?: boolean }): Promise<string[]>;
+  encodePairs(pairs: readonly TextPair[], options: EncodePairsOptions): Promise<EncodedText[]>;
 }
 
 /** UTF-16 units given to the library at once: what a batch's ids cost the event loop to take over stays small. */
@@ -59,6 +69,7 @@ class CuttingTokenizer implements Tokenizer {
   /** Special tokens before and after a text (CLS, EOS): they survive a cut. */
   readonly #before: number;
   readonly #after: number;
+  #pairFrame: Promise<PairFrame> | undefined;
 
   static async create(backend: TokenizerBackend): Promise<CuttingTokenizer> {
     const [empty = [], some = []] = await backend.encode(['', 'a']);
@@ -78,16 +89,65 @@ class CuttingTokenizer implements Tokenizer {
     texts: readonly string[],
     { maxTokens, truncationDirection = 'right' }: EncodeOptions & { maxTokens: number },
   ): Promise<EncodedText[]> {
-    if (maxTokens <= this.#before + this.#after)
-      throw new TrivecError('invalid_request', `maxTokens must be above ${this.#before + this.#after}.`, {
-        param: 'maxTokens',
-      });
-    const encoded: EncodedText[] = [];
-    for (const chunk of chunksOf(texts)) {
-      const lists = await this.#backend.encode(chunk.map((text) => text.toWellFormed()));
-      for (const ids of lists) encoded.push(this.#cut(ids, maxTokens, truncationDirection));
+    if (maxTokens <= this.#before + this.#after) throw tooFewTokens(this.#before + this.#after);
+    return this.#encodeAll(texts, (ids) => this.#cut(ids, maxTokens, truncationDirection));
+  }
+
+  async #encodeAll<T>(texts: readonly string[], take: (ids: ArrayLike<number>) => T): Promise<T[]> {
+    const taken: T[] = [];
+    for (const chunk of chunksOf(texts))
+      for (const ids of await this.#backend.encode(chunk.map((text) => text.toWellFormed())))
+        taken.push(take(ids));
+    return taken;
+  }
+
+  async encodePairs(
+    pairs: readonly TextPair[],
+    { maxTokens, prompt, instruction = prompt?.instruction ?? '' }: EncodePairsOptions,
+  ): Promise<EncodedText[]> {
+    // A query that stands in many pairs is read once.
+    const texts =
+      prompt === undefined
+        ? [...new Set(pairs.flat())]
+        : [
+            prompt.prefix,
+            prompt.suffix,
+            ...pairs.map(([query, passage]) => prompt.body(instruction, query, passage)),
+          ];
+    const bare = await this.#encodeAll(texts, (ids) =>
+      Int32Array.from(ids).subarray(this.#before, ids.length - this.#after),
+    );
+    if (prompt !== undefined) {
+      const [prefix, suffix, ...bodies] = bare;
+      const frame = prefix!.length + suffix!.length;
+      if (maxTokens <= frame) throw tooFewTokens(frame);
+      return bodies.map((body) => joinPrompt(prefix!, body, suffix!, maxTokens));
     }
-    return encoded;
+    const frame = await this.#readPairFrame();
+    const special = frame.before.length + frame.middle.length + frame.after.length;
+    if (maxTokens <= special) throw tooFewTokens(special);
+    const places = new Map(texts.map((text, place) => [text, bare[place]!]));
+    return pairs.map(([query, passage]) =>
+      joinPair(places.get(query)!, places.get(passage)!, frame, maxTokens),
+    );
+  }
+
+  /** What stands around and between two texts, from a pair of short ones. */
+  async #readPairFrame(): Promise<PairFrame> {
+    this.#pairFrame ??= (async () => {
+      const [[...single], { ids, typeIds }] = await Promise.all([
+        this.#backend.encode(['a']).then(([first]) => Array.from(first ?? [])),
+        this.#backend.encodePair('a', 'a'),
+      ]);
+      const length = single.length - this.#before - this.#after;
+      return {
+        before: ids.slice(0, this.#before),
+        middle: ids.slice(this.#before + length, ids.length - this.#after - length),
+        after: ids.slice(ids.length - this.#after),
+        hasTypes: typeIds.includes(1),
+      };
+    })();
+    return this.#pairFrame;
   }
 
   #cut(all: ArrayLike<number>, maxTokens: number, direction: 'right' | 'left'): EncodedText {
@@ -106,6 +166,10 @@ class CuttingTokenizer implements Tokenizer {
   decode(ids: readonly number[][], { skipSpecialTokens = true } = {}): Promise<string[]> {
     return this.#backend.decode(ids, skipSpecialTokens);
   }
+}
+
+function tooFewTokens(special: number): TrivecError {
+  return new TrivecError('invalid_request', `maxTokens must be above ${special}.`, { param: 'maxTokens' });
 }
 
 /** Runs of texts up to the limits; a longer text stands alone. */

@@ -41,6 +41,14 @@ export class JsBackend implements TokenizerBackend {
     return this.#lowercases ? spaced.replaceAll('Σ', 'σ') : spaced;
   }
 
+  async encodePair(first: string, second: string): Promise<{ ids: number[]; typeIds: number[] }> {
+    const { ids, token_type_ids } = this.#tokenizer.encode(first, {
+      text_pair: second,
+      return_token_type_ids: true,
+    });
+    return { ids, typeIds: token_type_ids };
+  }
+
   async decode(ids: readonly number[][], skipSpecialTokens: boolean): Promise<string[]> {
     return ids.map((list) =>
       list.length === 0 ? '' : this.#tokenizer.decode(list, { skip_special_tokens: skipSpecialTokens }),

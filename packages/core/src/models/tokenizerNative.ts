@@ -28,6 +28,11 @@ export class NativeBackend implements TokenizerBackend {
     return encodings.map((encoding) => encoding.getIds());
   }
 
+  async encodePair(first: string, second: string): Promise<{ ids: number[]; typeIds: number[] }> {
+    const encoding = await this.#tokenizer.encode(first, second);
+    return { ids: encoding.getIds(), typeIds: encoding.getTypeIds() };
+  }
+
   decode(ids: readonly number[][], skipSpecialTokens: boolean): Promise<string[]> {
     return this.#tokenizer.decodeBatch([...ids], skipSpecialTokens);
   }
