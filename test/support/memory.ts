@@ -17,14 +17,18 @@ export class MemoryLedger implements LedgerStore {
   }
 
   async commitJob(job: JobRecord): Promise<string> {
-    const holder = job.idempotency && (await this.readKeyedJob(job.idempotency.digest));
+    const holder = job.idempotency && this.findKeyed(job.idempotency.digest);
     if (holder) return holder.id;
     this.jobs.set(job.id, structuredClone(job));
     return job.id;
   }
 
   async readKeyedJob(digest: string): Promise<JobRecord | undefined> {
-    return structuredClone([...this.jobs.values()].find(({ idempotency }) => idempotency?.digest === digest));
+    return structuredClone(this.findKeyed(digest));
+  }
+
+  private findKeyed(digest: string): JobRecord | undefined {
+    return [...this.jobs.values()].find(({ idempotency }) => idempotency?.digest === digest);
   }
 
   async readJob(jobId: string): Promise<JobRecord | undefined> {

@@ -70,6 +70,105 @@ test('gzip is inflated; what only says so is refused', async (t) => {
   assert.equal(jobs.storage.blobs.size, before);
 });
 
+test('a gzip bomb is refused by what it inflates to, and the limit is named', async (t) => {
+  const { postLines, jobs } = await apiRig(t, {
+    env: { MAX_LINE_BYTES: '100000', MAX_JOB_BYTES: '1000000' },
+  });
+  const headers = { 'content-encoding': 'gzip' };
+  const oneLine = gzipSync(Buffer.alloc(50_000_000, 0));
+  assertError(
+    await postLines('/jobs', oneLine, headers),
+    413,
+    'body_too_large',
+    /100000 bytes.*MAX_LINE_BYTES/,
+  );
+  const blankLines = gzipSync(Buffer.alloc(50_000_000, '\n'));
+  assertError(
+    await postLines('/jobs', blankLines, headers),
+    413,
+    'body_too_large',
+    /1000000 bytes.*MAX_JOB_BYTES/,
+  );
+  const skipping = await postLines('/jobs?onInvalid=skip', oneLine, headers);
+  assertError(skipping, 413, 'body_too_large', /1000000 bytes.*MAX_JOB_BYTES/);
+  jobs.assertEmpty();
+});
+
+test('Idempotency-Key: the same request is answered with the same job, another one refused', async (t) => {
+  const { post, postLines } = await apiRig(t);
+  const headers = { 'idempotency-key': 'import 7/2026' };
+  const first = await post('/jobs?outputs=dense', { documents: [{ id: 'a', text: 'b' }] }, headers);
+  assert.equal(first.statusCode, 202, first.body);
+  const zipped = gzipSync('{"id": "a", "text": "b"}\n');
+  const again = await postLines('/jobs?outputs=dense', zipped, { ...headers, 'content-encoding': 'gzip' });
+  assert.equal(again.statusCode, 202, again.body);
+  assert.equal(again.json().id, first.json().id);
+  const other = await postLines('/jobs?outputs=dense', line('c'), headers);
+  assertError(other, 409, 'idempotency_conflict', new RegExp(first.json().id), 'idempotency-key');
+  const long = await postLines('/jobs', line('c'), { 'idempotency-key': 'x'.repeat(256) });
+  assertError(long, 400, 'invalid_request', /idempotency-key must have at most 255 characters/);
+});
+
+test('a query says what a body says: fields, chunking, metadata', async (t) => {
+  const { post, postLines, get, jobs } = await apiRig(t);
+  const options = {
+    fields: { id: '_id', text: ['title', 'text'], payload: ['year'] },
+    chunking: { maxTokens: 8, overlap: 2, unit: 'token' },
+    metadata: { run: 7 },
+    weight: 2.5,
+    priority: 'high',
+    onInvalid: 'skip',
+    prompt: 'passage: ',
+  };
+  const record = { _id: 'a', title: 'A', text: 'b', year: 1, more: 2 };
+  const posted = await post('/jobs', { documents: [record, {}], ...options });
+  const query = new URLSearchParams({
+    'fields.id': '_id',
+    'fields.text': 'title,text',
+    'fields.payload': 'year',
+    'chunking.maxTokens': '8',
+    'chunking.overlap': '2',
+    'chunking.unit': 'token',
+    metadata: '{"run":7}',
+    weight: '2.5',
+    priority: 'high',
+    onInvalid: 'skip',
+    prompt: 'passage: ',
+  });
+  const streamed = await postLines(`/jobs?${query}`, `${JSON.stringify(record)}\n{}\n`);
+  for (const response of [posted, streamed]) {
+    assert.equal(response.statusCode, 202, response.body);
+    const { id, links } = response.json();
+    const job = (await get(links.self)).json();
+    const { fields: _fields, onInvalid: _onInvalid, ...kept } = options;
+    assert.deepEqual(job.options, { ...kept, normalize: true, truncate: true });
+    assert.equal(job.skipped, 1);
+    assert.match(job.errors[0].param, /^(line 2|documents\[1\])$/);
+    assert.deepEqual(
+      (await get(links.errors)).body
+        .trim()
+        .split('\n')
+        .map((text) => JSON.parse(text)),
+      job.errors,
+    );
+    const [{ inputKey }] = (await jobs.ledger.readShards(id, 0, 1)) as [{ inputKey: string }];
+    assert.deepEqual(JSON.parse(String(jobs.storage.blobs.get(inputKey)!.body)), {
+      id: 'a',
+      text: 'A\nb',
+      payload: { year: 1 },
+    });
+  }
+  const cases: [string, string, RegExp][] = [
+    ['chunking.overlap=2', 'chunking.maxTokens', /required/],
+    ['metadata=[1]', 'metadata', /must be a JSON object/],
+    ['chunking.unit=word&chunking.maxTokens=8', 'chunking.unit', /sentence, token/],
+    ['weight=1000', 'weight', /at most 100/],
+    ['priority=urgent', 'priority', /low, normal, high/],
+  ];
+  for (const [bad, param, message] of cases)
+    assertError(await postLines(`/jobs?${bad}`, line('a')), 400, 'invalid_request', message, param);
+});
+
 test('options are given once: in the body or in the query', async (t) => {
   const { post, get } = await apiRig(t);
   const documents = [{ id: 'a', text: 'b' }];

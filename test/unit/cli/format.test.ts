@@ -23,6 +23,7 @@ const JOB: JobView = {
   model: { name: 'mini', fingerprint: 'f' },
   outputs: ['dense'],
   options: { normalize: true, truncate: true },
+  skipped: 0,
   truncated: 0,
   warnings: [],
   errors: [],

@@ -6,7 +6,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { clientGone } from '../clientGone.ts';
 import { errorResponses } from '../schemas/common.ts';
-import { AcceptedSchema, SubmitBody, SubmitEnvelope, SubmitQuery } from '../schemas/jobs.ts';
+import { AcceptedSchema, SubmitBody, SubmitEnvelope, SubmitHeaders, SubmitQuery } from '../schemas/jobs.ts';
 import type { Routes } from '../services.ts';
 import { stopUpload, uploadedBytes } from '../upload.ts';
 import { validatorCompiler } from '../validation.ts';
@@ -32,11 +32,14 @@ export const jobIntake: Routes = async (app, { services }) => {
           'Answered when nothing can be lost any more.',
         tags: ['jobs'],
         querystring: SubmitQuery,
+        headers: SubmitHeaders,
         body: {
           content: {
             'application/json': { schema: SubmitBody },
             [NDJSON]: {
-              schema: Type.String({ description: 'One document a line: {"id", "text", "payload"?}.' }),
+              schema: Type.String({
+                description: 'One document a line: {"id", "text", "payload"?}, or any record with `fields`.',
+              }),
             },
           },
         },
@@ -51,6 +54,7 @@ export const jobIntake: Routes = async (app, { services }) => {
             'unknown_output',
             'upload_aborted',
             'unknown_model',
+            'idempotency_conflict',
             'body_too_large',
             'too_many_documents',
             'unsupported_media_type',
@@ -69,11 +73,13 @@ export const jobIntake: Routes = async (app, { services }) => {
       try {
         const { model: name, ...options } = optionsOf(request);
         const model = await models.resolve(name);
+        const idempotencyKey = request.headers['idempotency-key'];
         const job = await jobs.submit({
           source: sourceOf(request),
           options,
           model,
           owner: viewerOf(request).owner,
+          ...(idempotencyKey !== undefined && { idempotencyKey }),
           signal: clientGone(reply as FastifyReply),
         });
         metrics.jobsSubmitted.inc({ model: model.name });
@@ -104,11 +110,7 @@ function sourceOf(request: FastifyRequest): DocumentSource {
 
 /** From the body or the query, under the same names; never both for one. */
 function optionsOf(request: FastifyRequest): Options {
-  const { outputs, ...query } = request.query as Static<typeof SubmitQuery>;
-  const fromQuery: Options = {
-    ...query,
-    ...(outputs !== undefined && { outputs: outputs.split(',').map((name) => name.trim()) }),
-  };
+  const fromQuery = queryOptions(request.query as Static<typeof SubmitQuery>);
   if (isStream(request)) return fromQuery;
   const { documents: _documents, ...fromBody } = request.body as Static<typeof SubmitEnvelope>;
   const twice = Object.keys(fromQuery).find((name) => Object.hasOwn(fromBody, name));
@@ -118,4 +120,53 @@ function optionsOf(request: FastifyRequest): Options {
     });
   }
   return { ...fromQuery, ...fromBody };
+}
+
+/** `fields.text=title,text` in a query is `fields: {text: ['title', 'text']}` in a body. */
+function queryOptions({
+  outputs,
+  metadata,
+  'fields.id': id,
+  'fields.text': text,
+  'fields.payload': payload,
+  'chunking.maxTokens': maxTokens,
+  'chunking.overlap': overlap,
+  'chunking.unit': unit,
+  ...plain
+}: Static<typeof SubmitQuery>): Options {
+  const fields = {
+    ...(id !== undefined && { id }),
+    ...(text !== undefined && { text: list(text) }),
+    ...(payload !== undefined && { payload: payload === '*' ? (true as const) : list(payload) }),
+  };
+  const chunking = { ...(overlap !== undefined && { overlap }), ...(unit !== undefined && { unit }) };
+  if (maxTokens === undefined && Object.keys(chunking).length > 0)
+    throw new TrivecError('invalid_request', 'chunking.maxTokens is required.', {
+      param: 'chunking.maxTokens',
+    });
+  return {
+    ...plain,
+    ...(outputs !== undefined && { outputs: list(outputs) }),
+    ...(metadata !== undefined && { metadata: parseMetadata(metadata) }),
+    ...(Object.keys(fields).length > 0 && { fields }),
+    ...(maxTokens !== undefined && { chunking: { maxTokens, ...chunking } }),
+  };
+}
+
+function list(text: string): string[] {
+  return text
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+}
+
+function parseMetadata(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      return value as Record<string, unknown>;
+  } catch {
+    // said below
+  }
+  throw new TrivecError('invalid_request', 'metadata must be a JSON object.', { param: 'metadata' });
 }

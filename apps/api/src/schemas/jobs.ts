@@ -1,4 +1,4 @@
-import { JOB_STATUSES } from '@trivec/core/jobs/records';
+import { JOB_STATUSES, PRIORITIES } from '@trivec/core/jobs/records';
 import { SEARCH_MODES } from '@trivec/core/jobs/serviceTypes';
 import { Type } from 'typebox';
 import {
@@ -35,14 +35,91 @@ const options = {
       description: 'False: a text over the length of the model fails alone (default true: it is cut).',
     }),
   ),
+  inputType: Type.Optional(
+    Type.Enum(['query', 'document'], { description: 'Chooses the prompt of the model (default document).' }),
+  ),
+  prompt: Type.Optional(
+    Type.String({
+      maxLength: 2000,
+      description: 'Put before each text that the model sees; default: the prompt of the model, if any.',
+    }),
+  ),
+  priority: Type.Optional(
+    Type.Enum([...PRIORITIES], {
+      description: 'low and high count as a quarter and as four times the weight (default normal).',
+    }),
+  ),
+  weight: Type.Optional(
+    Type.Number({
+      minimum: 0.01,
+      maximum: 100,
+      description: 'Share of the workers beside other jobs (default 1).',
+    }),
+  ),
+  onInvalid: Type.Optional(
+    Type.Enum(['reject', 'skip'], {
+      description:
+        'skip: lines that are no document are left out, counted in `skipped` and listed in the errors (default reject).',
+    }),
+  ),
 };
+
+const FieldName = Type.String({ minLength: 1, maxLength: 256 });
+
+const FieldsSchema = Type.Object(
+  {
+    id: Type.Optional(FieldName),
+    text: Type.Optional(
+      Type.Union([FieldName, Type.Array(FieldName, { minItems: 1, maxItems: 64 })], {
+        description: 'Several are joined by a line break; missing and empty ones are left out.',
+      }),
+    ),
+    payload: Type.Optional(
+      Type.Union([Type.Literal(true), Type.Array(FieldName, { maxItems: 64 })], {
+        description: 'true: every field that is neither id nor text.',
+      }),
+    ),
+  },
+  {
+    additionalProperties: false,
+    description: 'Which fields of other records make a document; their other fields are left out.',
+  },
+);
+
+const chunkingOptions = {
+  maxTokens: Type.Integer({
+    minimum: 1,
+    description: 'Of one chunk, special tokens and prompt included; at most what the model takes.',
+  }),
+  overlap: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      description: 'Tokens that a chunk may repeat of the one before (default 0), at most half of maxTokens.',
+    }),
+  ),
+  unit: Type.Optional(
+    Type.Enum(['sentence', 'token'], {
+      description: 'Cut between sentences where possible (default), or as full as possible.',
+    }),
+  ),
+};
+
+const ChunkingSchema = Type.Object(chunkingOptions, {
+  additionalProperties: false,
+  description:
+    'Long documents become several vectors. Counts stay documents; results have chunk, start, end.',
+});
 
 const bodyOptions = {
   ...options,
   outputs: Type.Optional(OutputsSchema),
   metadata: Type.Optional(
-    Type.Record(Type.String(), Type.Unknown(), { description: 'Kept and shown, never read.' }),
+    Type.Record(Type.String(), Type.Unknown(), {
+      description: 'Kept and shown, never read; at most 16 KiB as JSON.',
+    }),
   ),
+  fields: Type.Optional(FieldsSchema),
+  chunking: Type.Optional(ChunkingSchema),
 };
 
 export const SubmitBody = Type.Object(
@@ -62,9 +139,30 @@ export const SubmitQuery = Type.Object(
     outputs: Type.Optional(
       Type.String({ description: 'Comma-separated; default: all that the model has but colbert.' }),
     ),
+    metadata: Type.Optional(Type.String({ description: 'A JSON object.' })),
+    'fields.id': Type.Optional(FieldName),
+    'fields.text': Type.Optional(Type.String({ minLength: 1, description: 'Comma-separated.' })),
+    'fields.payload': Type.Optional(
+      Type.String({
+        description: 'Comma-separated; `*` is every field that is neither id nor text.',
+      }),
+    ),
+    'chunking.maxTokens': Type.Optional(chunkingOptions.maxTokens),
+    'chunking.overlap': chunkingOptions.overlap,
+    'chunking.unit': chunkingOptions.unit,
   },
   { additionalProperties: false },
 );
+
+export const SubmitHeaders = Type.Object({
+  'idempotency-key': Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 255,
+      description: 'The same key and the same request give the same job, until it is deleted.',
+    }),
+  ),
+});
 
 const LinksSchema = Type.Object({ self: Type.String(), results: Type.String(), errors: Type.String() });
 
@@ -78,6 +176,9 @@ const DocumentErrorSchema = Type.Object({
   id: Type.String(),
   code: Type.String(),
   message: Type.String(),
+  param: Type.Optional(
+    Type.String({ description: 'Of a line that was skipped: which. Its id is empty but for a duplicate.' }),
+  ),
 });
 
 export const JobSchema = Type.Object(
@@ -106,6 +207,7 @@ export const JobSchema = Type.Object(
       { additionalProperties: Type.Unknown() },
     ),
     truncated: Type.Integer({ description: 'Documents that were cut to the length of the model.' }),
+    skipped: Type.Integer({ description: 'Lines that were no document and left out (onInvalid: skip).' }),
     warnings: Type.Array(Type.Object({ code: Type.String(), message: Type.String() })),
     errors: Type.Array(DocumentErrorSchema, { description: 'The first ten; `links.errors` has all.' }),
     links: LinksSchema,

@@ -1,11 +1,19 @@
 import { TrivecError } from '../errors.ts';
-import { type Place, parseDocument } from './documents.ts';
-import { LineSplitter } from './lineSplitter.ts';
+import { parseDocument } from './documents.ts';
+import type { FieldMapping } from './fields.ts';
+import { type Line, LineSplitter } from './lineSplitter.ts';
+import type { Place } from './place.ts';
 import type { Document } from './records.ts';
 import type { DocumentSource } from './serviceTypes.ts';
 
 export interface ReadDocument {
   document: Document;
+  place: Place;
+}
+
+/** A line or item that is no document, where such are skipped. */
+export interface RefusedDocument {
+  error: TrivecError;
   place: Place;
 }
 
@@ -15,44 +23,92 @@ export interface ReadLimits {
   maxLineBytes: number;
 }
 
+export interface ReadRules {
+  fields?: FieldMapping;
+  /** True: what is no document is yielded as refused, and the reading goes on. */
+  skipInvalid?: boolean;
+}
+
 /** Checked documents in order, in batches of what one chunk of the body held. Holds no more than a chunk and a line. */
 export async function* readDocuments(
   source: DocumentSource,
   limits: ReadLimits,
-): AsyncGenerator<Iterable<ReadDocument>> {
+  rules: ReadRules = {},
+): AsyncGenerator<Iterable<ReadDocument | RefusedDocument>> {
   if (source.format === 'array') {
-    yield readArray(source.documents);
+    yield readArray(source.documents, rules);
     return;
   }
-  const splitter = new LineSplitter(limits.maxLineBytes);
   let bytes = 0;
-  for await (const chunk of readBody(source.body)) {
-    bytes += chunk.byteLength;
-    if (bytes > limits.maxJobBytes)
-      throw new TrivecError(
-        'body_too_large',
-        `The body has more than ${limits.maxJobBytes} bytes, inflated (MAX_JOB_BYTES).`,
-      );
-    yield parseLines(splitter.push(chunk));
+  const files = source.format === 'files' ? source.files : [{ body: source.body }];
+  for await (const { name, body } of files as AsyncIterable<{
+    name?: string;
+    body: AsyncIterable<Uint8Array>;
+  }>) {
+    const placeOf = (line: number): Place => (name === undefined ? { line } : { line, file: name });
+    const splitter = new LineSplitter<RefusedDocument>(
+      limits.maxLineBytes,
+      rules.skipInvalid ? (error, number) => ({ error, place: placeOf(number) }) : undefined,
+    );
+    try {
+      for await (const chunk of readBody(body)) {
+        bytes += chunk.byteLength;
+        if (bytes > limits.maxJobBytes)
+          throw new TrivecError(
+            'body_too_large',
+            `The body has more than ${limits.maxJobBytes} bytes, inflated (MAX_JOB_BYTES).`,
+          );
+        yield parseLines(splitter.push(chunk), rules, placeOf);
+      }
+      yield parseLines(splitter.end(), rules, placeOf);
+    } catch (error) {
+      throw name === undefined ? error : inFile(name, error);
+    }
   }
-  yield parseLines(splitter.end());
 }
 
-function* readArray(documents: unknown): Generator<ReadDocument> {
+/** Errors of single lines name their file already. */
+function inFile(name: string, error: unknown): unknown {
+  if (!(error instanceof TrivecError) || error.code !== 'invalid_request') return error;
+  return new TrivecError('invalid_request', `${name}: ${error.message}`, { param: 'source', cause: error });
+}
+
+function* readArray(documents: unknown, rules: ReadRules): Generator<ReadDocument | RefusedDocument> {
   if (!Array.isArray(documents))
     throw new TrivecError('invalid_request', 'documents must be an array of {id, text, payload?}.', {
       param: 'documents',
     });
   for (const [index, value] of documents.entries()) {
     const place = { index };
-    yield { document: parseDocument(value, place), place };
+    yield attempt(place, rules, () => parseDocument(value, place, rules.fields));
   }
 }
 
-function* parseLines(lines: Iterable<{ text: string; number: number }>): Generator<ReadDocument> {
-  for (const { text, number } of lines) {
-    const place = { line: number };
-    yield { document: parseDocument(parseJson(text, number), place), place };
+function* parseLines(
+  lines: Iterable<Line | RefusedDocument>,
+  rules: ReadRules,
+  placeOf: (line: number) => Place,
+): Generator<ReadDocument | RefusedDocument> {
+  for (const line of lines) {
+    if ('error' in line) {
+      yield line;
+      continue;
+    }
+    const place = placeOf(line.number);
+    yield attempt(place, rules, () => parseDocument(parseJson(line.text, line.number), place, rules.fields));
+  }
+}
+
+function attempt(
+  place: Place,
+  { skipInvalid }: ReadRules,
+  parse: () => Document,
+): ReadDocument | RefusedDocument {
+  try {
+    return { document: parse(), place };
+  } catch (error) {
+    if (skipInvalid && error instanceof TrivecError) return { error, place };
+    throw error;
   }
 }
 

@@ -1,26 +1,30 @@
 import { TrivecError } from '../errors.ts';
+import { type FieldMapping, mapRecord } from './fields.ts';
+import { describePlace, type Place, paramOf } from './place.ts';
 import type { Document } from './records.ts';
 
 export const MAX_ID_BYTES = 512;
 
 const FIELDS = ['id', 'text', 'payload'];
 
-/** Where a document was read, for messages: a line of NDJSON (from 1), or an item of `documents` (from 0). */
-export type Place = { line: number } | { index: number };
-
 /**
- * Checks one document: `{id: string | safe integer, text: string, payload?: object}` and nothing else.
- * Throws `invalid_document`, naming place, field and limit.
+ * Checks one document: `{id: string | safe integer, text: string, payload?: object}` and nothing else; with a
+ * mapping, one made of any record's fields. Throws `invalid_document`, naming place, field and limit.
  */
-export function parseDocument(value: unknown, place: Place): Document {
+export function parseDocument(value: unknown, place: Place, mapping?: FieldMapping): Document {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw invalid(place, undefined, `must be an object with id and text, not ${kindOf(value)}`);
+  if (mapping !== undefined)
+    return documentOf(mapRecord(value as Record<string, unknown>, mapping, place), place, mapping.id);
   // Own fields only: a `__proto__` in JSON is an own field, and unknown like any other.
   for (const field of Object.keys(value))
     if (!FIELDS.includes(field))
       throw invalid(place, field, `is not a field of a document; there are ${FIELDS.join(', ')}`);
-  const { id, text, payload } = value as Record<string, unknown>;
-  const document: Document = { id: parseId(id, place), text: parseText(text, place) };
+  return documentOf(value as Record<string, unknown>, place);
+}
+
+function documentOf({ id, text, payload }: Record<string, unknown>, place: Place, idField = 'id'): Document {
+  const document: Document = { id: parseId(id, place, idField), text: parseText(text, place) };
   if (payload === undefined || payload === null) return document;
   if (typeof payload !== 'object' || Array.isArray(payload))
     throw invalid(place, 'payload', `must be an object, not ${kindOf(payload)}`);
@@ -28,20 +32,21 @@ export function parseDocument(value: unknown, place: Place): Document {
   return document;
 }
 
-function parseId(id: unknown, place: Place): string {
+function parseId(id: unknown, place: Place, field: string): string {
   if (typeof id === 'number') {
     if (!Number.isSafeInteger(id))
-      throw invalid(place, 'id', `must be a string or an integer of at most ±(2^53 − 1)`);
+      throw invalid(place, field, `must be a string or an integer of at most ±(2^53 − 1)`);
     return String(id);
   }
-  if (id === undefined) throw invalid(place, 'id', 'is missing');
-  if (typeof id !== 'string') throw invalid(place, 'id', `must be a string or an integer, not ${kindOf(id)}`);
-  if (id === '') throw invalid(place, 'id', 'must not be empty');
-  if (id.includes('\0')) throw invalid(place, 'id', 'must not contain a NUL character');
-  if (!id.isWellFormed()) throw invalid(place, 'id', 'must be valid Unicode: it has a lone surrogate');
+  if (id === undefined) throw invalid(place, field, 'is missing');
+  if (typeof id !== 'string')
+    throw invalid(place, field, `must be a string or an integer, not ${kindOf(id)}`);
+  if (id === '') throw invalid(place, field, 'must not be empty');
+  if (id.includes('\0')) throw invalid(place, field, 'must not contain a NUL character');
+  if (!id.isWellFormed()) throw invalid(place, field, 'must be valid Unicode: it has a lone surrogate');
   const bytes = Buffer.byteLength(id);
   if (bytes > MAX_ID_BYTES)
-    throw invalid(place, 'id', `has ${bytes} bytes in UTF-8; the limit is ${MAX_ID_BYTES}`);
+    throw invalid(place, field, `has ${bytes} bytes in UTF-8; the limit is ${MAX_ID_BYTES}`);
   return id;
 }
 
@@ -56,25 +61,6 @@ function invalid(place: Place, field: string | undefined, problem: string): Triv
   return new TrivecError('invalid_document', `${describePlace(place, field)} ${problem}.`, {
     param: paramOf(place, field),
   });
-}
-
-/** `Line 17: text` or `documents[3].text`. */
-export function describePlace(place: Place, field?: string): string {
-  if ('line' in place)
-    return field === undefined ? `Line ${place.line}` : `Line ${place.line}: ${shown(field)}`;
-  return paramOf(place, field);
-}
-
-export function paramOf(place: Place, field?: string): string {
-  const item = 'line' in place ? `line ${place.line}` : `documents[${place.index}]`;
-  if (field === undefined || 'line' in place) return item;
-  return `${item}.${shown(field)}`;
-}
-
-/** A field's name comes from outside, too: messages stay short and on one line. */
-function shown(field: string): string {
-  if (/^[\w.-]{1,64}$/.test(field)) return field;
-  return JSON.stringify(field.length > 64 ? `${field.slice(0, 64)}…` : field);
 }
 
 function kindOf(value: unknown): string {

@@ -1,6 +1,6 @@
 import { type ShardPointer, shardQueueId, type WorkQueue } from '../queue/workQueue.ts';
 import type { Ledger } from './ledger.ts';
-import { isWritten, type JobRecord } from './records.ts';
+import { isWritten, type JobOptions, type JobRecord, type Priority } from './records.ts';
 import { isEnded } from './stateMachine.ts';
 
 const PAGE = 500;
@@ -18,22 +18,34 @@ export async function* pendingOrdinals(ledger: Ledger, jobId: string): AsyncGene
   if (page.length > 0) yield page;
 }
 
+/** A priority is a factor of the weight, so that no job waits for ever behind those of a higher one. */
+const PRIORITY_FACTORS: Record<Priority, number> = { low: 1 / 4, normal: 1, high: 4 };
+
+/** How far apart in the queue two shards of a job stand: its share of the workers, reversed. */
+export function fairStep({
+  weight = 1,
+  priority = 'normal',
+}: Pick<JobOptions, 'weight' | 'priority'>): number {
+  return 1 / (weight * PRIORITY_FACTORS[priority]);
+}
+
 /**
  * Adds every pending shard that the queue does not hold; returns how many there were. Ids are
  * deterministic: adding one that somebody else adds at the same time changes nothing. A shard's fair offset
- * is its index among what is still to be done: a resumed job does not pay for what it had done before.
+ * is its index among what is still to be done, over the job's weight: a resumed job does not pay for what it had done before.
  */
 export async function enqueuePending(
   ledger: Ledger,
   queue: WorkQueue<ShardPointer>,
-  job: Pick<JobRecord, 'id'>,
+  job: Pick<JobRecord, 'id' | 'options'>,
 ): Promise<number> {
+  const step = fairStep(job.options);
   let added = 0;
   let index = 0;
   for await (const ordinals of pendingOrdinals(ledger, job.id)) {
     const items = ordinals.map((ordinal) => {
       const data = { jobId: job.id, ordinal };
-      return { id: shardQueueId(data, 'embed'), data, fairOffset: index++ };
+      return { id: shardQueueId(data, 'embed'), data, fairOffset: step * index++ };
     });
     const present = await queue.present(items.map(({ id }) => id));
     const missing = items.filter(({ id }) => !present.has(id));

@@ -1,26 +1,37 @@
 import type { Config } from '../config.ts';
 import { TrivecError } from '../errors.ts';
+import { idempotencyDigest, withDigest } from '../ledger/idempotency.ts';
 import type { LedgerStore } from '../ledger/ledgerStore.ts';
+import type { QdrantSink } from '../sinks/qdrant/open.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { type ReadDocument, readDocuments } from './documentReader.ts';
-import { describePlace, paramOf } from './documents.ts';
-import { IdSet } from './idSet.ts';
+import type { ReadRules } from './documentReader.ts';
+import { resolveFields } from './fields.ts';
+import { type IntakeLimits, readIntake } from './intakeReader.ts';
 import { inputPrefix, newJobId } from './keys.ts';
 import { resolveOptions } from './options.ts';
-import type { JobRecord } from './records.ts';
-import type { SubmitInput } from './serviceTypes.ts';
+import { paramOf } from './place.ts';
+import type { JobOptions, JobRecord } from './records.ts';
+import { RequestHash } from './requestHash.ts';
+import type { RequestedOptions, SubmitInput } from './serviceTypes.ts';
 import { ShardCutter } from './shardCutter.ts';
+import { makeSink, planSink } from './sinkPlan.ts';
+import { SkippedWriter } from './skipped.ts';
 import { UploadWriter } from './uploadWriter.ts';
 
 export interface IntakeDeps {
   ledger: LedgerStore;
   storage: BlobStore;
-  config: Pick<
-    Config,
-    'maxJobDocuments' | 'maxJobBytes' | 'maxLineBytes' | 'shardMaxDocuments' | 'shardMaxBytes'
-  >;
+  config: IntakeLimits & Pick<Config, 'shardMaxDocuments' | 'shardMaxBytes'>;
   logger: Logger;
+  /** What a `destination` needs. */
+  qdrant?: QdrantSink;
+}
+
+/** `again`: the idempotency key had a job already, made by the same request. */
+export interface Submitted {
+  job: JobRecord;
+  again: boolean;
 }
 
 /**
@@ -28,94 +39,169 @@ export interface IntakeDeps {
  * the body is not read on while storage is slow. Whatever fails, nothing stays: neither blob nor record.
  * The job still has to be enqueued; should the process die before, the reconciler does it.
  */
-export async function submitJob(deps: IntakeDeps, input: SubmitInput): Promise<JobRecord> {
+export async function submitJob(deps: IntakeDeps, input: SubmitInput): Promise<Submitted> {
   const options = resolveOptions(input.options, input.model);
+  const rules = readRules(input.options);
+  const keyed = input.idempotencyKey === undefined ? undefined : newKeyed(input, options, rules);
+  const earlier = keyed && (await deps.ledger.readKeyedJob(keyed.digest));
+  if (earlier !== undefined) return repeated(deps, input, rules, keyed!, earlier);
   const createdAtMs = Date.now();
-  const id = newJobId(createdAtMs);
+  const newId = newJobId(createdAtMs);
+  const id = keyed === undefined ? newId : withDigest(newId, keyed.digest);
+  const model = pinnedModel(input, options);
+  const plan =
+    options.destination &&
+    (await planSink(deps.qdrant, options.destination, { jobId: id, outputs: options.outputs, ...model }));
   const writer = new UploadWriter(deps, id);
+  let undoSink: (() => Promise<void>) | undefined;
   try {
-    await upload(deps, input, writer);
+    const skipped = await upload(
+      deps,
+      input,
+      rules,
+      writer,
+      new SkippedWriter(deps.storage, id),
+      keyed?.hash,
+    );
     const { documents, textBytes, shards } = await writer.finish();
-    const { name, fingerprint, denseDims, colbertDims } = input.model;
+    const made = plan && (await makeSink(deps.qdrant, plan));
+    undoSink = made?.undo;
     const job: JobRecord = {
       id,
       version: 1,
       owner: input.owner,
       status: 'queued',
-      model: {
-        name,
-        fingerprint,
-        ...(options.outputs.includes('dense') && { denseDims: options.dimensions ?? denseDims }),
-        ...(options.outputs.includes('colbert') && { colbertDims }),
-      },
+      model,
       options,
       counts: { documents, embedded: 0, written: 0, failed: 0 },
       tokens: 0,
       truncated: 0,
       textBytes: { total: textBytes, done: 0 },
       shards: { total: shards, stored: 0, written: 0 },
-      errors: [],
+      ...skipped,
+      ...(made && { sink: { ...made.state, run: 1 } }),
+      ...(keyed !== undefined && { idempotency: { digest: keyed.digest, request: keyed.hash.digest() } }),
       createdAtMs,
     };
-    await deps.ledger.commitJob(job);
-    return job;
+    const holder = await deps.ledger.commitJob(job);
+    if (holder === id) return { job, again: false };
+    // Two came at once, and the other was first.
+    const winner = await deps.ledger.readJob(holder);
+    await removeUpload(deps, id, writer, undoSink);
+    if (winner === undefined)
+      throw new TrivecError('idempotency_conflict', 'The job of this Idempotency-Key was just deleted.', {
+        param: 'idempotency-key',
+      });
+    return sameRequest(winner, job.idempotency!.request);
   } catch (error) {
-    await removeUpload(deps, id, writer);
+    await removeUpload(deps, id, writer, undoSink);
     throw error;
   }
 }
 
-async function upload(deps: IntakeDeps, input: SubmitInput, writer: UploadWriter): Promise<void> {
-  const { config } = deps;
+function pinnedModel({ model }: SubmitInput, { outputs, dimensions }: JobOptions): JobRecord['model'] {
+  const { name, fingerprint, denseDims, colbertDims } = model;
+  return {
+    name,
+    fingerprint,
+    ...(outputs.includes('dense') && { denseDims: dimensions ?? denseDims }),
+    ...(outputs.includes('colbert') && { colbertDims }),
+  };
+}
+
+interface Keyed {
+  digest: string;
+  hash: RequestHash;
+}
+
+function newKeyed(input: SubmitInput, options: JobOptions, rules: ReadRules): Keyed {
+  const { owner, model, identity } = input;
+  return {
+    digest: idempotencyDigest(owner, input.idempotencyKey!),
+    hash: new RequestHash({ model: model.name, options, rules, identity }),
+  };
+}
+
+/** The documents are read once more, only to tell whether they are the same. */
+async function repeated(
+  deps: IntakeDeps,
+  input: SubmitInput,
+  rules: ReadRules,
+  { hash }: Keyed,
+  earlier: JobRecord,
+): Promise<Submitted> {
+  // A source on the server is named, not sent: the same name is the same request.
+  if (input.identity === undefined)
+    await readIntake(
+      input.source,
+      deps.config,
+      rules,
+      {
+        document: ({ document }) => {
+          hash.document(document);
+          return undefined;
+        },
+        refused: ({ error, place }) => {
+          hash.refused(paramOf(place), error.code);
+          return undefined;
+        },
+      },
+      input.signal,
+    );
+  return sameRequest(earlier, hash.digest());
+}
+
+function sameRequest(job: JobRecord, request: string): Submitted {
+  if (job.idempotency?.request === request) return { job, again: true };
+  throw new TrivecError(
+    'idempotency_conflict',
+    `The Idempotency-Key was used for job ${job.id}, with other options or documents. A new request needs a new key.`,
+    { param: 'idempotency-key' },
+  );
+}
+
+/** How the lines are to be read, as the client wants it. */
+export function readRules({ fields, onInvalid }: RequestedOptions): ReadRules {
+  return {
+    ...(fields !== undefined && { fields: resolveFields(fields) }),
+    skipInvalid: onInvalid === 'skip',
+  };
+}
+
+async function upload(
+  { config }: IntakeDeps,
+  input: SubmitInput,
+  rules: ReadRules,
+  writer: UploadWriter,
+  skippedWriter: SkippedWriter,
+  wholeHash: RequestHash | undefined,
+): Promise<Pick<JobRecord, 'errors' | 'skipped'>> {
   const cutter = new ShardCutter({
     maxDocuments: config.shardMaxDocuments,
     maxTextBytes: config.shardMaxBytes,
   });
-  const ids = new IdSet();
-  for await (const batch of readDocuments(input.source, config)) {
-    if (input.signal?.aborted) throw aborted();
-    for (const read of batch) {
-      if (ids.size === config.maxJobDocuments)
-        throw new TrivecError(
-          'too_many_documents',
-          `A job takes at most ${config.maxJobDocuments} documents (MAX_JOB_DOCUMENTS).`,
-        );
-      if (!ids.add(read.document.id)) throw duplicate(read);
-      const full = cut(cutter, read);
-      if (full !== undefined) await writer.write(full);
-    }
-  }
-  if (input.signal?.aborted) throw aborted();
+  const hash = input.identity === undefined ? wholeHash : undefined;
+  await readIntake(
+    input.source,
+    config,
+    rules,
+    {
+      document: ({ document }) => {
+        const full = cutter.add(document);
+        hash?.document(document);
+        return full && writer.write(full);
+      },
+      refused: (refused, id) => {
+        hash?.refused(paramOf(refused.place), refused.error.code);
+        return skippedWriter.add(refused, id);
+      },
+    },
+    input.signal,
+  );
   const rest = cutter.rest();
   if (rest !== undefined) await writer.write(rest);
-  if (ids.size === 0)
-    throw new TrivecError('no_documents', 'A job needs at least one document.', { param: 'documents' });
-}
-
-function cut(cutter: ShardCutter, { document, place }: ReadDocument) {
-  try {
-    return cutter.add(document);
-  } catch (error) {
-    // JSON.parse takes any depth, JSON.stringify only what the stack holds.
-    if (!(error instanceof RangeError)) throw error;
-    throw new TrivecError(
-      'invalid_document',
-      `${describePlace(place, 'payload')} is nested too deeply to be stored.`,
-      { param: paramOf(place, 'payload') },
-    );
-  }
-}
-
-function duplicate({ document, place }: ReadDocument): TrivecError {
-  return new TrivecError(
-    'duplicate_id',
-    `${describePlace(place, 'id')} ${JSON.stringify(document.id)} was used before in this job.`,
-    { param: paramOf(place, 'id') },
-  );
-}
-
-function aborted(): TrivecError {
-  return new TrivecError('upload_aborted', 'The sender has gone; no job was made.');
+  const skipped = await skippedWriter.finish();
+  return { errors: skippedWriter.first, ...(skipped.lines > 0 && { skipped }) };
 }
 
 /**

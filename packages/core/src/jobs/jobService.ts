@@ -48,14 +48,14 @@ export class JobService {
    * Stores the documents as shards, commits the job, enqueues it. Resolves when a crash can no longer
    * lose it (answer 202); rejects with nothing left behind: `no_documents`, `invalid_line`,
    * `invalid_document`, `duplicate_id`, `too_many_documents`, `body_too_large`, `upload_aborted`,
-   * `unknown_output`, `invalid_request`, `storage_full`, …
+   * `unknown_output`, `invalid_request`, `idempotency_conflict`, `storage_full`, …
    * The body is closed when it is refused half-way: pass one whose end does not close the socket
    * (`request.raw.iterator({destroyOnReturn: false})`), or the client never reads why.
    */
   async submit(input: SubmitInput): Promise<JobRecord> {
     const { backend, storage, config, logger } = this.deps;
-    const job = await submitJob({ ledger: backend.ledger, storage, config, logger }, input);
-    await this.enqueue(job);
+    const { job, again } = await submitJob({ ledger: backend.ledger, storage, config, logger }, input);
+    if (!again) await this.enqueue(job);
     return job;
   }
 

@@ -21,6 +21,7 @@ export function jobView(job: JobRecord, nowMs: number): JobView {
     outputs,
     options,
     truncated: job.truncated,
+    skipped: job.skipped?.lines ?? 0,
     warnings: warningsOf(job),
     errors: job.errors.map((error) => ({ ...error })),
     links: { self, results: `${self}/results`, errors: `${self}/errors` },

@@ -9,6 +9,9 @@ export const resultsPrefix = (jobId: string) => `${RESULTS_PREFIX}${jobId}/`;
 
 export const inputKey = (jobId: string, ordinal: number) => `${inputPrefix(jobId)}${ordinal}.ndjson`;
 
+/** Lines of the upload that were left out, some thousands a blob. */
+export const skippedKey = (jobId: string, blob: number) => `${inputPrefix(jobId)}skipped.${blob}.ndjson`;
+
 /** Every attempt has its own: two holders of one shard never write the same blob. */
 export function attemptKeys(jobId: string, ordinal: number): { resultKey: string; errorsKey: string } {
   const attempt = randomBytes(8).toString('hex');

@@ -11,20 +11,24 @@ export interface Line {
 
 /**
  * Cuts bytes into lines, keeping no more than one line. A BOM at the start, CRLF and blank lines are fine.
- * Throws `body_too_large` for a line over the limit as soon as it is, and `invalid_line` for bytes that are not UTF-8.
+ * A line over the limit is refused (`body_too_large`) as soon as it is, and not kept; bytes that are not UTF-8
+ * are `invalid_line`. With `onBad`, such a line is not thrown: what `onBad` makes of it stands in its place.
  */
-export class LineSplitter {
+export class LineSplitter<Bad = never> {
   private readonly maxLineBytes: number;
+  private readonly onBad: ((error: TrivecError, number: number) => Bad) | undefined;
   private pieces: Buffer[] = [];
   private pieceBytes = 0;
+  private overlong = false;
   private number = 0;
 
-  constructor(maxLineBytes: number) {
+  constructor(maxLineBytes: number, onBad?: (error: TrivecError, number: number) => Bad) {
     this.maxLineBytes = maxLineBytes;
+    this.onBad = onBad;
   }
 
   /** The lines that end in this chunk. */
-  *push(chunk: Uint8Array): Generator<Line> {
+  *push(chunk: Uint8Array): Generator<Line | Bad> {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     let begin = 0;
     for (let end = bytes.indexOf(NEWLINE); end !== -1; end = bytes.indexOf(NEWLINE, begin)) {
@@ -36,39 +40,54 @@ export class LineSplitter {
   }
 
   /** The last line, where the body does not end in a newline. */
-  *end(): Generator<Line> {
-    if (this.pieceBytes === 0) return;
+  *end(): Generator<Line | Bad> {
+    if (this.pieceBytes === 0 && !this.overlong) return;
     const line = this.line(Buffer.alloc(0));
     if (line !== undefined) yield line;
   }
 
   private keep(piece: Buffer): void {
-    this.checkLength(this.pieceBytes + piece.length);
+    if (this.overlong) return;
+    if (this.pieceBytes + piece.length > this.maxLineBytes) {
+      if (this.onBad === undefined) throw this.tooLong(this.number + 1);
+      this.overlong = true;
+      this.pieces = [];
+      this.pieceBytes = 0;
+      return;
+    }
     // A copy: the chunk's memory may be large, or the sender's to reuse.
     this.pieces.push(Buffer.from(piece));
     this.pieceBytes += piece.length;
   }
 
-  private line(tail: Buffer): Line | undefined {
-    this.checkLength(this.pieceBytes + tail.length);
-    let bytes = this.pieceBytes === 0 ? tail : Buffer.concat([...this.pieces, tail]);
+  private line(tail: Buffer): Line | Bad | undefined {
+    const overlong = this.overlong || this.pieceBytes + tail.length > this.maxLineBytes;
+    const pieces = this.pieces;
     this.pieces = [];
     this.pieceBytes = 0;
+    this.overlong = false;
     this.number++;
+    if (overlong) return this.bad(this.tooLong(this.number));
+    let bytes = pieces.length === 0 ? tail : Buffer.concat([...pieces, tail]);
     if (this.number === 1 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf)
       bytes = bytes.subarray(3);
     if (!isUtf8(bytes))
-      throw new TrivecError('invalid_line', `Line ${this.number} is not valid UTF-8.`, {
-        param: `line ${this.number}`,
-      });
+      return this.bad(
+        new TrivecError('invalid_line', `Line ${this.number} is not valid UTF-8.`, {
+          param: `line ${this.number}`,
+        }),
+      );
     const text = bytes.toString('utf8').trim();
     return text === '' ? undefined : { text, number: this.number };
   }
 
-  private checkLength(bytes: number): void {
-    if (bytes <= this.maxLineBytes) return;
-    const number = this.number + 1;
-    throw new TrivecError(
+  private bad(error: TrivecError): Bad {
+    if (this.onBad === undefined) throw error;
+    return this.onBad(error, this.number);
+  }
+
+  private tooLong(number: number): TrivecError {
+    return new TrivecError(
       'body_too_large',
       `Line ${number} is longer than ${this.maxLineBytes} bytes (MAX_LINE_BYTES).`,
       { param: `line ${number}` },

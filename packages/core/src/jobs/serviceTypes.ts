@@ -1,5 +1,6 @@
 import type { Output, TextVectors } from '../vectors/types.ts';
-import type { JobOptions, JobStatus } from './records.ts';
+import type { RequestedFields } from './fields.ts';
+import type { ChunkingOptions, InputType, JobOptions, JobStatus, Priority } from './records.ts';
 
 /** Who asks. A job is seen by its owner and by an admin; to anyone else it is `job_not_found`. */
 export interface Viewer {
@@ -12,6 +13,8 @@ export interface Viewer {
 export type DocumentSource =
   /** Bytes of NDJSON, already inflated; a stream that throws leaves no job behind. */
   | { format: 'ndjson'; body: AsyncIterable<Uint8Array> }
+  /** The same, of several files; names are for messages. */
+  | { format: 'files'; files: AsyncIterable<{ name: string; body: AsyncIterable<Uint8Array> }> }
   /** The parsed `documents` of a JSON body. */
   | { format: 'array'; documents: unknown };
 
@@ -24,6 +27,10 @@ export interface JobModel {
   denseDims: number;
   /** 0 without ColBERT. */
   colbertDims: number;
+  /** Longest text in tokens, special tokens included. */
+  maxTokens: number;
+  /** What the model wants before a text of each kind. */
+  prompts?: Partial<Record<InputType, string>>;
 }
 
 /** As the client gave them, types already checked: absent ones take their defaults. */
@@ -33,7 +40,22 @@ export interface RequestedOptions {
   dimensions?: number;
   normalize?: boolean;
   truncate?: boolean;
+  /** Default: no overlap, by sentences. */
+  chunking?: Pick<ChunkingOptions, 'maxTokens'> & Partial<ChunkingOptions>;
+  /** Default `document`. */
+  inputType?: InputType;
+  /** Default: the model's own for the input type, if it has one. */
+  prompt?: string;
+  /** 0.01 to 100, default 1. */
+  weight?: number;
+  /** Default `normal`. */
+  priority?: Priority;
+  /** At most 16 KiB as JSON. */
   metadata?: Record<string, unknown>;
+  /** How other records than `{id, text, payload}` make documents. */
+  fields?: RequestedFields;
+  /** `skip`: lines that are no document are left out and listed in the errors. Default `reject`. */
+  onInvalid?: 'reject' | 'skip';
 }
 
 export interface SubmitInput {
@@ -41,6 +63,10 @@ export interface SubmitInput {
   options: RequestedOptions;
   model: JobModel;
   owner: string;
+  /** The same key with the same request is the same job; with another one `idempotency_conflict`. */
+  idempotencyKey?: string;
+  /** Stands for documents that the request only names: what two requests are compared by instead of them. */
+  identity?: string;
   /** Aborted when the sender has gone: nothing of the job stays. */
   signal?: AbortSignal;
 }
@@ -64,8 +90,10 @@ export interface JobView {
   /** Documents cut to the model's length. */
   truncated: number;
   warnings: { code: string; message: string }[];
+  /** Lines that were no document and left out (`onInvalid: skip`); they are in the errors, not in the counts. */
+  skipped: number;
   /** The first ten; `links.errors` has all. */
-  errors: { id: string; code: string; message: string }[];
+  errors: { id: string; code: string; message: string; param?: string }[];
   links: { self: string; results: string; errors: string };
 }
 
