@@ -12,8 +12,10 @@ import { answerBrokenRequest, errors, fromAny, sendError } from './plugins/error
 import { assertBindAllowed, hosts } from './plugins/hosts.ts';
 import { openapi } from './plugins/openapi.ts';
 import { requestId, requests } from './plugins/requests.ts';
+import { collectionSearchRoutes } from './routes/collectionSearch.ts';
 import { embeddingRoutes } from './routes/embeddings.ts';
 import { healthRoutes } from './routes/health.ts';
+import { jobIngestRoutes } from './routes/jobIngest.ts';
 import { jobIntake } from './routes/jobIntake.ts';
 import { jobResultRoutes } from './routes/jobResults.ts';
 import { jobSearchRoutes } from './routes/jobSearch.ts';
@@ -57,6 +59,7 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
     backend,
     jobs: deps.jobs,
     storage: deps.storage,
+    ...(deps.qdrant && { qdrant: deps.qdrant }),
     metrics,
     models: new ModelDirectory(backend.registry, config.model, { cacheMs: deps.registryCacheMs }),
     embedder: new Embedder({ lane: backend.interactive, config, metrics }),
@@ -94,6 +97,8 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
     jobRoutes,
     jobResultRoutes,
     jobSearchRoutes,
+    jobIngestRoutes,
+    collectionSearchRoutes,
     embeddingRoutes,
     modelRoutes,
     healthRoutes,

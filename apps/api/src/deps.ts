@@ -1,6 +1,7 @@
 import type { Backend } from '@trivec/core/backend/backend';
 import type { Config } from '@trivec/core/config';
 import type { JobService } from '@trivec/core/jobs/jobService';
+import type { QdrantSink } from '@trivec/core/sinks/qdrant/open';
 import type { BlobStore } from '@trivec/core/storage/blobStore';
 import type { Metrics } from '@trivec/core/telemetry/metrics';
 import type { Logger } from 'pino';
@@ -11,12 +12,24 @@ export interface ApiDeps {
   backend: Pick<Backend, 'kind' | 'registry' | 'interactive' | 'ping'>;
   jobs: Pick<
     JobService,
-    'submit' | 'get' | 'list' | 'cancel' | 'pause' | 'resume' | 'delete' | 'results' | 'errors' | 'search'
+    | 'submit'
+    | 'get'
+    | 'list'
+    | 'cancel'
+    | 'pause'
+    | 'resume'
+    | 'delete'
+    | 'results'
+    | 'errors'
+    | 'search'
+    | 'ingest'
   >;
   storage: Pick<BlobStore, 'description'>;
   logger: Logger;
   /** Shared with a worker in the same process; a registry of its own when absent. */
   metrics?: Metrics;
+  /** Where jobs can send their vectors; none where QDRANT_URL is not set. */
+  qdrant?: QdrantSink;
   /** For how long a list of workers is believed; 250 when absent. */
   registryCacheMs?: number;
 }

@@ -5,7 +5,7 @@ import type { Embedder } from './embedder.ts';
 import type { ModelDirectory } from './modelDirectory.ts';
 
 /** What routes are built from: the deps, and the handlers made of them. */
-export interface Services extends Pick<ApiDeps, 'config' | 'backend' | 'jobs' | 'storage'> {
+export interface Services extends Pick<ApiDeps, 'config' | 'backend' | 'jobs' | 'storage' | 'qdrant'> {
   metrics: Metrics;
   models: ModelDirectory;
   embedder: Embedder;

@@ -3,6 +3,7 @@ import type { Config } from '@trivec/core/config';
 import { JobService } from '@trivec/core/jobs/jobService';
 import { Reconciler } from '@trivec/core/jobs/reconciler';
 import { Resources } from '@trivec/core/shutdown';
+import { openQdrant } from '@trivec/core/sinks/qdrant/open';
 import type { BlobStore } from '@trivec/core/storage/blobStore';
 import type { Metrics } from '@trivec/core/telemetry/metrics';
 import type { Logger } from 'pino';
@@ -28,9 +29,11 @@ export async function startApi(deps: StartApiDeps): Promise<RunningApi> {
   const { config, backend, storage, logger } = deps;
   const resources = new Resources();
   try {
-    const jobs = new JobService({ backend, storage, config, logger });
+    const qdrant = openQdrant(config);
+    if (qdrant !== undefined) resources.add(qdrant);
+    const jobs = new JobService({ backend, storage, config, logger, ...(qdrant && { qdrant }) });
     resources.add(new Reconciler({ backend, storage, config, logger })).start();
-    const app = resources.add(await buildApi({ ...deps, jobs }));
+    const app = resources.add(await buildApi({ ...deps, jobs, ...(qdrant && { qdrant }) }));
     const url = await app.listen({ host: config.host, port: config.port });
     logger.info({ url, backend: backend.kind, storage: storage.description }, 'listening');
     return { url, close: () => resources.close() };

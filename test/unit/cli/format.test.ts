@@ -27,6 +27,7 @@ const JOB: JobView = {
   truncated: 0,
   warnings: [],
   errors: [],
+  sink: null,
   links: { self: '/jobs/j1', results: '/jobs/j1/results', errors: '/jobs/j1/errors' },
 };
 

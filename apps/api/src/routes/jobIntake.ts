@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { TrivecError } from '@trivec/core/errors';
 import { jobView } from '@trivec/core/jobs/jobView';
 import type { DocumentSource, RequestedOptions } from '@trivec/core/jobs/serviceTypes';
+import { DestinationSchema, type RequestedDestination } from '@trivec/core/sinks/qdrant/destination';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { clientGone } from '../clientGone.ts';
@@ -55,6 +56,9 @@ export const jobIntake: Routes = async (app, { services }) => {
             'upload_aborted',
             'unknown_model',
             'idempotency_conflict',
+            'collection_conflict',
+            'sink_rejected',
+            'sink_unavailable',
             'body_too_large',
             'too_many_documents',
             'unsupported_media_type',
@@ -126,6 +130,7 @@ function optionsOf(request: FastifyRequest): Options {
 function queryOptions({
   outputs,
   metadata,
+  destination,
   'fields.id': id,
   'fields.text': text,
   'fields.payload': payload,
@@ -147,7 +152,8 @@ function queryOptions({
   return {
     ...plain,
     ...(outputs !== undefined && { outputs: list(outputs) }),
-    ...(metadata !== undefined && { metadata: parseMetadata(metadata) }),
+    ...(metadata !== undefined && { metadata: parseObject(metadata, 'metadata') }),
+    ...(destination !== undefined && { destination: parseDestination(destination) }),
     ...(Object.keys(fields).length > 0 && { fields }),
     ...(maxTokens !== undefined && { chunking: { maxTokens, ...chunking } }),
   };
@@ -160,7 +166,17 @@ function list(text: string): string[] {
     .filter((name) => name !== '');
 }
 
-function parseMetadata(text: string): Record<string, unknown> {
+const checkDestination = validatorCompiler({ schema: DestinationSchema, method: 'POST', url: '/jobs' });
+
+function parseDestination(text: string): RequestedDestination {
+  const value = parseObject(text, 'destination');
+  const { error } = checkDestination(value) as { error?: Error };
+  if (!(error instanceof TrivecError)) return value as RequestedDestination;
+  const param = `destination.${error.param ?? ''}`.replace(/\.$/, '');
+  throw new TrivecError('invalid_request', `destination: ${error.message}`, { param });
+}
+
+function parseObject(text: string, param: string): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(text);
     if (typeof value === 'object' && value !== null && !Array.isArray(value))
@@ -168,5 +184,5 @@ function parseMetadata(text: string): Record<string, unknown> {
   } catch {
     // said below
   }
-  throw new TrivecError('invalid_request', 'metadata must be a JSON object.', { param: 'metadata' });
+  throw new TrivecError('invalid_request', `${param} must be a JSON object.`, { param });
 }

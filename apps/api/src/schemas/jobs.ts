@@ -1,5 +1,6 @@
 import { JOB_STATUSES, PRIORITIES } from '@trivec/core/jobs/records';
 import { SEARCH_MODES } from '@trivec/core/jobs/serviceTypes';
+import { DestinationSchema } from '@trivec/core/sinks/qdrant/destination';
 import { Type } from 'typebox';
 import {
   ColbertSchema,
@@ -113,6 +114,7 @@ const ChunkingSchema = Type.Object(chunkingOptions, {
 const bodyOptions = {
   ...options,
   outputs: Type.Optional(OutputsSchema),
+  destination: Type.Optional(DestinationSchema),
   metadata: Type.Optional(
     Type.Record(Type.String(), Type.Unknown(), {
       description: 'Kept and shown, never read; at most 16 KiB as JSON.',
@@ -140,6 +142,7 @@ export const SubmitQuery = Type.Object(
       Type.String({ description: 'Comma-separated; default: all that the model has but colbert.' }),
     ),
     metadata: Type.Optional(Type.String({ description: 'A JSON object.' })),
+    destination: Type.Optional(Type.String({ description: 'A JSON object, as in a JSON body.' })),
     'fields.id': Type.Optional(FieldName),
     'fields.text': Type.Optional(Type.String({ minLength: 1, description: 'Comma-separated.' })),
     'fields.payload': Type.Optional(
@@ -210,6 +213,24 @@ export const JobSchema = Type.Object(
     skipped: Type.Integer({ description: 'Lines that were no document and left out (onInvalid: skip).' }),
     warnings: Type.Array(Type.Object({ code: Type.String(), message: Type.String() })),
     errors: Type.Array(DocumentErrorSchema, { description: 'The first ten; `links.errors` has all.' }),
+    sink: nullable(
+      Type.Object(
+        {
+          collection: Type.String({
+            description: 'Where points are written; aside, while it replaces another.',
+          }),
+          finished: Type.Boolean({ description: 'Nothing is left to restore or to swap.' }),
+          points: Type.Integer(),
+          bytes: Type.Integer({ description: 'Of request bodies.' }),
+          retries: Type.Integer(),
+          slowDowns: Type.Integer(),
+          stalePoints: Type.Integer({ description: 'Removed, because their document has fewer now.' }),
+          colbertOverflowed: Type.Integer({ description: 'Texts whose ColBERT was over the limit.' }),
+          refused: Type.Integer({ description: 'Embedded documents that the destination refused.' }),
+        },
+        { description: 'What the destination took; null for a job without one.' },
+      ),
+    ),
     links: LinksSchema,
   },
   { $id: 'Job' },
@@ -313,3 +334,5 @@ export const SearchResultSchema = Type.Object({
   notes: Type.Array(Type.String()),
   warnings: Type.Array(WarningSchema),
 });
+
+export const IngestBody = Type.Object({ destination: DestinationSchema }, { additionalProperties: false });

@@ -208,10 +208,16 @@ async function upload(
  * The ledger first: where it does not answer, the commit may have gone through, and then the blobs must stay.
  * What is left behind like that, the sweep removes.
  */
-async function removeUpload(deps: IntakeDeps, jobId: string, writer: UploadWriter): Promise<void> {
+async function removeUpload(
+  deps: IntakeDeps,
+  jobId: string,
+  writer: UploadWriter,
+  undoSink?: () => Promise<void>,
+): Promise<void> {
   await writer.settle();
   try {
     await deps.ledger.deleteJob(jobId);
+    await undoSink?.();
     await deps.storage.deletePrefix(inputPrefix(jobId));
   } catch (error) {
     deps.logger.warn({ err: error, jobId }, 'a refused upload is left for the sweep to remove');

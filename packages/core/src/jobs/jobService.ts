@@ -2,9 +2,11 @@ import type { Backend } from '../backend/backend.ts';
 import type { Config } from '../config.ts';
 import { TrivecError } from '../errors.ts';
 import type { ShardPointer, WorkQueue } from '../queue/workQueue.ts';
+import { type RequestedDestination, resolveDestination } from '../sinks/qdrant/destination.ts';
+import type { QdrantSink } from '../sinks/qdrant/open.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { dequeue, enqueuePending, pendingOrdinals } from './enqueue.ts';
+import { dequeue, enqueuePending, enqueueStored, pendingOrdinals } from './enqueue.ts';
 import { readErrors } from './errorsList.ts';
 import { submitJob } from './intake.ts';
 import { inputPrefix, resultsPrefix } from './keys.ts';
@@ -20,6 +22,9 @@ import type {
   SubmitInput,
   Viewer,
 } from './serviceTypes.ts';
+import { makeSink, planSink } from './sinkPlan.ts';
+import { settleSink } from './sinkStage.ts';
+import { isEnded } from './stateMachine.ts';
 
 export interface JobServiceDeps {
   backend: Backend;
@@ -29,6 +34,8 @@ export interface JobServiceDeps {
     'maxJobDocuments' | 'maxJobBytes' | 'maxLineBytes' | 'shardMaxDocuments' | 'shardMaxBytes'
   >;
   logger: Logger;
+  /** What a `destination` needs; none where QDRANT_URL is not set. */
+  qdrant?: QdrantSink;
 }
 
 /**
@@ -53,8 +60,8 @@ export class JobService {
    * (`request.raw.iterator({destroyOnReturn: false})`), or the client never reads why.
    */
   async submit(input: SubmitInput): Promise<JobRecord> {
-    const { backend, storage, config, logger } = this.deps;
-    const { job, again } = await submitJob({ ledger: backend.ledger, storage, config, logger }, input);
+    const { backend, ...deps } = this.deps;
+    const { job, again } = await submitJob({ ...deps, ledger: backend.ledger }, input);
     if (!again) await this.enqueue(job);
     return job;
   }
@@ -82,6 +89,31 @@ export class JobService {
     const result = await this.ledger.applyToJob(id, { type: 'cancel' });
     if (!result.ok) return this.refused(result, job, viewer, 'cancelled');
     await this.dequeue(result.job);
+    // What was put off at the destination is restored.
+    await this.passOn(result.job);
+    return result.job;
+  }
+
+  /**
+   * Sends what the job has stored to a destination (again, or to another one). `job_conflict` while it runs or
+   * where it has no results; `collection_conflict`, `sink_unavailable`, `sink_rejected`, `invalid_request`.
+   */
+  async ingest(id: string, viewer: Viewer, requested: RequestedDestination): Promise<JobRecord> {
+    const job = await this.get(id, viewer);
+    if (!isEnded(job)) throw new TrivecError('job_conflict', `The job is ${job.status}; it must have ended.`);
+    const destination = resolveDestination(requested);
+    const { outputs } = job.options;
+    // An ingestion has a name of its own: a replacement of an earlier one may stand aside still.
+    const source = { jobId: `${id}_${(job.sink?.run ?? 0) + 1}`, outputs, ...job.model };
+    const plan = await planSink(this.deps.qdrant, destination, source);
+    const { state, undo } = await makeSink(this.deps.qdrant, plan);
+    const result = await this.ledger.applyToJob(id, { type: 'ingest', destination, sink: state });
+    if (!result.ok) {
+      await undo();
+      if (result.reason === 'gone') throw notFound(id);
+      throw new TrivecError('job_conflict', INGEST_REFUSALS[result.reason] ?? `The job is ${job.status}.`);
+    }
+    await this.passOn(result.job);
     return result.job;
   }
 
@@ -100,15 +132,19 @@ export class JobService {
     const result = await this.ledger.applyToJob(id, { type: 'resume' });
     if (!result.ok) return this.refused(result, job, viewer, 'not_paused');
     await this.enqueue(result.job);
+    await this.passOn(result.job);
     return result.job;
   }
 
-  /** The job, its documents and results, whatever its state. */
+  /** The job, its documents and results, whatever its state. `sink_unavailable` while its destination must be put in order. */
   async delete(id: string, viewer: Viewer): Promise<void> {
     const job = await this.get(id, viewer);
     // Ended first: no holder of a shard can store any more. Then the record, so that nobody finds half a job.
     await this.ledger.applyToJob(id, { type: 'cancel' });
     await this.dequeue(job);
+    const { qdrant: sink, backend, logger } = this.deps;
+    // What was put off at the destination is only known here: restored before it is forgotten.
+    if (sink !== undefined) await settleSink({ ledger: backend.ledger, sink, logger }, id);
     await this.ledger.store.deleteJob(id);
     await this.deps.storage.deletePrefix(resultsPrefix(id));
     await this.deps.storage.deletePrefix(inputPrefix(id));
@@ -146,6 +182,15 @@ export class JobService {
     }
   }
 
+  /** To the sink queue, what must go there. The reconciler heals this, too. */
+  private async passOn(job: JobRecord): Promise<void> {
+    try {
+      await enqueueStored(this.ledger, () => this.deps.backend.sinkQueue(), job);
+    } catch (error) {
+      this.deps.logger.warn({ err: error, jobId: job.id }, 'passing on failed; the reconciler will do it');
+    }
+  }
+
   /** Only frees room: a worker that takes such a shard asks the ledger and drops it. */
   private async dequeue(job: JobRecord): Promise<void> {
     try {
@@ -169,6 +214,12 @@ export class JobService {
     throw new TrivecError('job_conflict', `The job is ${current.status} already.`);
   }
 }
+
+const INGEST_REFUSALS: Partial<Record<string, string>> = {
+  not_ended: 'The job runs; it must have ended.',
+  nothing_stored: 'The job has not all of its results: there is nothing whole to send.',
+  sink_open: 'The destination of before is still being put in order; try again soon.',
+};
 
 function notFound(id: string): TrivecError {
   return new TrivecError('job_not_found', `There is no job ${JSON.stringify(id.slice(0, 64))}.`);

@@ -24,6 +24,9 @@ export function jobView(job: JobRecord, nowMs: number): JobView {
     skipped: job.skipped?.lines ?? 0,
     warnings: warningsOf(job),
     errors: job.errors.map((error) => ({ ...error })),
+    sink: job.sink
+      ? { collection: job.sink.collection, finished: job.sink.finished, ...job.sink.counts }
+      : null,
     links: { self, results: `${self}/results`, errors: `${self}/errors` },
   };
 }

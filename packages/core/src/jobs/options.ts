@@ -1,4 +1,5 @@
 import { TrivecError } from '../errors.ts';
+import { resolveDestination } from '../sinks/qdrant/destination.ts';
 import type { Output } from '../vectors/types.ts';
 import type { ChunkingOptions, JobOptions } from './records.ts';
 import type { JobModel, RequestedOptions } from './serviceTypes.ts';
@@ -33,6 +34,7 @@ export function resolveOptions(requested: RequestedOptions, model: JobModel): Jo
     ...(weight !== undefined && { weight }),
     ...(priority !== undefined && { priority }),
     ...(metadata !== undefined && { metadata }),
+    ...(requested.destination !== undefined && { destination: resolveDestination(requested.destination) }),
   };
 }
 

@@ -1,6 +1,7 @@
+import type { RequestedDestination } from '../sinks/qdrant/destination.ts';
 import type { Output, TextVectors } from '../vectors/types.ts';
 import type { RequestedFields } from './fields.ts';
-import type { ChunkingOptions, InputType, JobOptions, JobStatus, Priority } from './records.ts';
+import type { ChunkingOptions, InputType, JobOptions, JobStatus, Priority, SinkCounts } from './records.ts';
 
 /** Who asks. A job is seen by its owner and by an admin; to anyone else it is `job_not_found`. */
 export interface Viewer {
@@ -52,6 +53,8 @@ export interface RequestedOptions {
   priority?: Priority;
   /** At most 16 KiB as JSON. */
   metadata?: Record<string, unknown>;
+  /** `collection_conflict` where it does not fit, `sink_unavailable` where it does not answer. */
+  destination?: RequestedDestination;
   /** How other records than `{id, text, payload}` make documents. */
   fields?: RequestedFields;
   /** `skip`: lines that are no document are left out and listed in the errors. Default `reject`. */
@@ -94,6 +97,8 @@ export interface JobView {
   skipped: number;
   /** The first ten; `links.errors` has all. */
   errors: { id: string; code: string; message: string; param?: string }[];
+  /** What the destination took; null for a job without one. */
+  sink: ({ collection: string; finished: boolean } & SinkCounts) | null;
   links: { self: string; results: string; errors: string };
 }
 

@@ -50,7 +50,10 @@ export async function planSink(
   return { destination, source, collection };
 }
 
-/** Makes the collection where the plan says so. `undo` removes it again, if this call made it. */
+/**
+ * Makes the collection where the plan says so. `undo` removes a replacement that was begun aside; a collection
+ * under the name that was asked for stays, empty: another job may have found it meanwhile.
+ */
 export async function makeSink(
   sink: QdrantSink | undefined,
   { destination, source, collection }: SinkPlan,
@@ -68,7 +71,7 @@ export async function makeSink(
       counts: NO_SINK_COUNTS,
     },
     undo: async () => {
-      if (made) await connection.deleteCollection(collection.collection);
+      if (made && swaps) await connection.deleteCollection(collection.collection);
     },
   };
 }

@@ -200,12 +200,22 @@ async function deferOnce(
     await restoreIndexing(sink.connection, collection, hnswM);
 }
 
+/** Puts the destination of an ended job in order, now. Throws `sink_unavailable`. */
+export async function settleSink(
+  deps: Pick<SinkStageDeps, 'ledger' | 'sink' | 'logger'>,
+  jobId: string,
+): Promise<void> {
+  const job = await deps.ledger.readJob(jobId);
+  if (job !== undefined && isEnded(job))
+    await finishSink(deps, new Ledger(deps.ledger), job, new AbortController().signal);
+}
+
 /**
  * Restores what was put off and swaps the alias, when all is written; of a cancelled job only the first, and a
  * replacement that will never be finished goes. Each step may be done again.
  */
 async function finishSink(
-  { sink: { connection }, logger }: SinkStageDeps,
+  { sink: { connection }, logger }: Pick<SinkStageDeps, 'sink' | 'logger'>,
   ledger: Ledger,
   job: JobRecord,
   signal: AbortSignal,

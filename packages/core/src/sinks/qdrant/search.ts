@@ -137,6 +137,13 @@ function isOrigin(value: unknown): value is PointOrigin {
   return typeof value === 'object' && value !== null && 'id' in value && 'chunk' in value;
 }
 
+/** Numbers of the collection's dense vector. */
+export function denseSizeOf(config: Schemas['CollectionConfig'], names: VectorNames): number | undefined {
+  const vectors = (config.params.vectors ?? {}) as Record<string, Schemas['VectorParams']>;
+  if (typeof vectors.size === 'number') return vectors.size;
+  return names.dense === undefined ? undefined : vectors[names.dense]?.size;
+}
+
 /** The collection's vector names by output, read from its configuration: by kind, where a kind occurs once. */
 export function namesFrom(config: Schemas['CollectionConfig']): VectorNames {
   const vectors = (config.params.vectors ?? {}) as Record<string, Schemas['VectorParams']>;
