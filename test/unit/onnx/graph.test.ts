@@ -12,7 +12,7 @@ import { readM3Heads } from '@trivec/core/onnx/m3Heads';
 import { decodeModel, encodeModel, type Model, makeNode, makeValueInfo } from '@trivec/core/onnx/proto';
 
 const GOLDEN = fileURLToPath(new URL('../../golden/onnx/', import.meta.url));
-const backbone = new Uint8Array(readFileSync(`${GOLDEN}backbone17.onnx`));
+const backbone = readFileSync(`${GOLDEN}backbone17.onnx`);
 const heads = await readM3Heads(GOLDEN);
 
 const refused = (pattern: RegExp) => (error: Error & { code?: string }) =>

@@ -39,7 +39,8 @@ export const MICROSOFT_DOMAIN = 'com.microsoft';
 export function decodeModel(bytes: Uint8Array, name = 'the model'): Model {
   let model: ModelProto;
   try {
-    model = fromBinary(ModelProtoSchema, bytes);
+    // A plain Uint8Array: views into a Buffer would be Buffers, whose slice() shares memory.
+    model = fromBinary(ModelProtoSchema, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   } catch (cause) {
     throw new TrivecError(
       'invalid_model',

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { addHeads } from '@trivec/core/onnx/addHeads';
+import { inspectModelFile } from '@trivec/core/onnx/inspect';
+import { readM3Heads } from '@trivec/core/onnx/m3Heads';
+import { type RewriteOptions, rewriteModelFile } from '@trivec/core/onnx/quantize';
+import fc from 'fast-check';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+
+const GOLDEN = fileURLToPath(new URL('onnx/', import.meta.url));
+const HIDDEN = 32;
+const { cases } = JSON.parse(readFileSync(`${GOLDEN}expected.json`, 'utf8')) as {
+  cases: { shape: number[]; input_ids: number[]; attention_mask: number[]; token_embeddings: number[] }[];
+};
+
+async function rewritten(t: TestContext, source: string, options: RewriteOptions): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'rewrite-'));
+  t.after(() => rm(folder, { recursive: true }));
+  const target = join(folder, 'model.onnx');
+  await rewriteModelFile(`${GOLDEN}${source}`, target, options);
+  return target;
+}
+
+/** Token embeddings of each text, run together and padded to the longest. */
+async function embed(session: InferenceSession, texts: readonly number[][]): Promise<Float32Array[]> {
+  const length = Math.max(...texts.map((text) => text.length));
+  const padded = (fill: (text: number[], at: number) => number) =>
+    new Tensor(
+      'int64',
+      BigInt64Array.from(
+        texts.flatMap((text) => Array.from({ length }, (_, at) => fill(text, at))),
+        BigInt,
+      ),
+      [texts.length, length],
+    );
+  const { token_embeddings } = await session.run(
+    {
+      input_ids: padded((text, at) => text[at] ?? 1),
+      attention_mask: padded((text, at) => (at < text.length ? 1 : 0)),
+    },
+    ['token_embeddings'],
+  );
+  const data = token_embeddings!.data as Float32Array;
+  return texts.map((text, row) => data.slice(row * length * HIDDEN, (row * length + text.length) * HIDDEN));
+}
+
+function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let [product, left, right] = [0, 0, 0];
+  for (let i = 0; i < a.length; i++) {
+    product += a[i]! * b[i]!;
+    left += a[i]! ** 2;
+    right += b[i]! ** 2;
+  }
+  return product / Math.sqrt(left * right);
+}
+
+for (const { source, dtype, vocabulary, atLeast } of [
+  { source: 'backbone11.onnx', dtype: 'int8', vocabulary: 'fp16', atLeast: 0.999 },
+  { source: 'backbone17.onnx', dtype: 'int8', vocabulary: 'int8', atLeast: 0.999 },
+  { source: 'backbone18.onnx', dtype: 'int8', vocabulary: 'fp32', atLeast: 0.999 },
+  { source: 'external/model.onnx', dtype: 'int8', vocabulary: 'fp16', atLeast: 0.999 },
+  { source: 'backbone17.onnx', dtype: 'int8-precise', vocabulary: 'fp16', atLeast: 0.999 },
+  { source: 'backbone11.onnx', dtype: 'fp16', vocabulary: 'fp16', atLeast: 0.9999995 },
+  { source: 'external/model.onnx', dtype: 'fp16', vocabulary: 'fp16', atLeast: 0.9999995 },
+] as const)
+  test(`${source} as ${dtype} with an ${vocabulary} vocabulary stays close to torch`, async (t) => {
+    const path = await rewritten(t, source, { dtype, vocabulary });
+    const session = await InferenceSession.create(path);
+    t.after(() => session.release());
+    for (const { shape, input_ids, attention_mask, token_embeddings } of cases.slice(1)) {
+      const { token_embeddings: actual } = await session.run({
+        input_ids: new Tensor('int64', BigInt64Array.from(input_ids, BigInt), shape),
+        attention_mask: new Tensor('int64', BigInt64Array.from(attention_mask, BigInt), shape),
+      });
+      const found = cosine(actual!.data as Float32Array, token_embeddings);
+      assert.ok(found >= atLeast, `cosine ${found}`);
+    }
+  });
+
+test('an int8 text has bitwise the same vector alone, padded, and among any neighbours', async (t) => {
+  const session = await InferenceSession.create(await rewritten(t, 'backbone17.onnx', { dtype: 'int8' }));
+  t.after(() => session.release());
+  const text = fc.array(fc.integer({ min: 4, max: 63 }), { maxLength: 30 }).map((ids) => [0, ...ids, 2]);
+  await fc.assert(
+    fc.asyncProperty(fc.array(text, { minLength: 2, maxLength: 6 }), async (texts) => {
+      const together = await embed(session, texts);
+      for (const [i, ids] of texts.entries()) assert.deepEqual(await embed(session, [ids]), [together[i]]);
+      assert.deepEqual((await embed(session, texts.toReversed())).toReversed(), together);
+    }),
+    { numRuns: 30 },
+  );
+});
+
+test('what is rounded and what is not', async (t) => {
+  const { operators, vocabulary, externalFiles } = await inspectModelFile(
+    await rewritten(t, 'external/model.onnx', { dtype: 'int8' }),
+  );
+  assert.equal(operators['com.microsoft.MatMulIntegerToFloat'], 12);
+  assert.equal(operators.QuantizeLinear, 8, 'one rounding for q, k and v');
+  assert.equal(operators.MatMul, 4, 'the attention products stay');
+  assert.equal(operators.Softmax, 2);
+  assert.deepEqual(vocabulary, { rows: 64, dims: 32 });
+  assert.deepEqual(
+    externalFiles.map(({ location }) => location),
+    ['model.onnx_data'],
+  );
+});
+
+test('heads are added to an int8 backbone, and compute in fp32', async (t) => {
+  const heads = await readM3Heads(GOLDEN);
+  const path = await rewritten(t, 'backbone11.onnx', { dtype: 'int8' });
+  const { bytes } = addHeads(readFileSync(path), heads);
+  const session = await InferenceSession.create(bytes, {
+    extra: { session: { model_external_initializers_file_folder_path: join(path, '..') } },
+  });
+  t.after(() => session.release());
+  const ids = BigInt64Array.of(0n, 9n, 17n, 2n);
+  const result = await session.run({
+    input_ids: new Tensor('int64', ids, [1, 4]),
+    attention_mask: new Tensor('int64', BigInt64Array.of(1n, 1n, 1n, 1n), [1, 4]),
+  });
+  const hidden = result.token_embeddings!.data as Float32Array;
+  const { weight, bias } = heads.sparse;
+  for (const [token, actual] of [...(result.sparse_vecs!.data as Float32Array)].entries()) {
+    const row = hidden.subarray(token * HIDDEN, (token + 1) * HIDDEN);
+    const wanted = Math.max(
+      0,
+      row.reduce((sum, value, i) => sum + value * weight[i]!, bias[0]!),
+    );
+    assert.ok(Math.abs(actual - wanted) <= 1e-5);
+  }
+});
