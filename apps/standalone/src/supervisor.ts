@@ -1,12 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { SAME_SIGNAL_MS } from '@trivec/core/shutdown';
 import { afterExit, type ChildExit, DEFAULT_POLICY, type RestartPolicy } from './supervisorPolicy.ts';
 
 const LINK = new URL('./supervisorLink.ts', import.meta.url).href;
-
-/** One Ctrl-C under npm arrives twice, from the terminal and from npm: within this time it is one. */
-const SAME_SIGNAL_MS = 500;
 
 export interface SuperviseOptions {
   policy?: RestartPolicy;

@@ -1,14 +1,21 @@
 import type { Logger } from 'pino';
 
+/** One Ctrl-C under npm arrives twice, from the terminal and from npm: within this time it is one. */
+export const SAME_SIGNAL_MS = 500;
+
 /**
  * Ctrl-C and SIGTERM close the process in order and let it end with code 0; a second signal ends it at once.
  * SIGKILL for the second, because `process.exit()` during a forward pass makes onnxruntime abort noisily.
  */
 export function closeOnSignal(close: () => Promise<void>, logger: Logger): void {
-  let closing = false;
+  let firstSignalAtMs: number | undefined;
   const onSignal = (signal: NodeJS.Signals) => {
-    if (closing) process.kill(process.pid, 'SIGKILL');
-    closing = true;
+    const nowMs = performance.now();
+    if (firstSignalAtMs !== undefined) {
+      if (nowMs - firstSignalAtMs > SAME_SIGNAL_MS) process.kill(process.pid, 'SIGKILL');
+      return;
+    }
+    firstSignalAtMs = nowMs;
     logger.info({ signal }, 'closing; the running batch may end, a second signal stops at once');
     close().then(
       () => process.exit(0),
