@@ -1,0 +1,339 @@
+import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
+import { after, type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Backend } from '@trivec/core/backend/backend';
+import { type Config, loadConfig } from '@trivec/core/config';
+import { TrivecError } from '@trivec/core/errors';
+import { JobService } from '@trivec/core/jobs/jobService';
+import { Reconciler } from '@trivec/core/jobs/reconciler';
+import type { JobRecord } from '@trivec/core/jobs/records';
+import { isEnded } from '@trivec/core/jobs/stateMachine';
+import type { Consumer } from '@trivec/core/queue/workQueue';
+import { openQdrant, type QdrantSink } from '@trivec/core/sinks/qdrant/open';
+import type { BlobStore } from '@trivec/core/storage/blobStore';
+import { openStorage } from '@trivec/core/storage/open';
+import { createMetrics } from '@trivec/core/telemetry/metrics';
+import { startWorker } from '../../apps/worker/src/worker.ts';
+import { describeBackends, silentLogger as logger, type TestBackends } from '../support/backends.ts';
+import { FAKE_MODEL, FakeEngine } from '../support/fakeEngine.ts';
+import { ANYONE, documents } from '../support/jobRig.ts';
+import { QdrantDouble } from '../support/qdrantDouble.ts';
+
+const TIMEOUT_MS = 20_000;
+const COUNT = 47;
+
+interface Rig {
+  backend: Backend;
+  config: Config;
+  storage: BlobStore;
+  service: JobService;
+  double: QdrantDouble;
+  qdrant: QdrantSink;
+  fingerprint: string;
+  worker(engine?: FakeEngine): Promise<Consumer>;
+}
+
+let rigs = 0;
+
+async function openRig(t: TestContext, backends: TestBackends): Promise<Rig> {
+  const double = await QdrantDouble.start();
+  const [backend, shared] = [await backends.backend(), await backends.config()];
+  const config: Config = {
+    ...shared,
+    ...pick(loadConfig({ QDRANT_URL: double.url, QDRANT_REQUEST_BYTES: '4096', QDRANT_TIMEOUT_MS: '5000' })),
+    shardMaxDocuments: 5,
+  };
+  const storage = await openStorage(config);
+  const qdrant = openQdrant(config)!;
+  const service = new JobService({ backend, storage, config, logger, qdrant });
+  const fingerprint = `sink-${rigs++}`;
+  const workers: Consumer[] = [];
+  t.after(async () => {
+    for (const worker of workers) await worker.close();
+    await qdrant.close();
+    await double.close();
+  });
+  return {
+    backend,
+    config,
+    storage,
+    service,
+    double,
+    qdrant,
+    fingerprint,
+    worker: async (engine = new FakeEngine({ fingerprint })) => {
+      const metrics = createMetrics().worker;
+      const worker = await startWorker({ config, backend, storage, engines: [engine], metrics, logger });
+      workers.push(worker);
+      return worker;
+    },
+  };
+}
+
+function pick({ qdrantUrl, qdrantRequestBytes, qdrantTimeoutMs }: Config) {
+  return { qdrantUrl, qdrantRequestBytes, qdrantTimeoutMs };
+}
+
+function submit(rig: Rig, destination: object = {}, count = COUNT): Promise<JobRecord> {
+  return rig.service.submit({
+    source: {
+      format: 'array',
+      documents: documents(count).map((document, i) => ({
+        ...document,
+        payload: { i, lang: i % 2 ? 'en' : 'de' },
+      })),
+    },
+    options: {
+      outputs: ['dense', 'sparse', 'colbert'],
+      destination: { type: 'qdrant', collection: 'docs', ...destination },
+    },
+    model: { ...FAKE_MODEL, fingerprint: rig.fingerprint },
+    owner: ANYONE.owner,
+  });
+}
+
+async function until<T>(read: () => Promise<T>, holds: (value: T) => boolean): Promise<T> {
+  for (const deadline = Date.now() + TIMEOUT_MS; Date.now() < deadline; await sleep(20)) {
+    const value = await read();
+    if (holds(value)) return value;
+  }
+  throw new Error('it did not happen in time');
+}
+
+const ended = (rig: Rig, id: string) => until(() => rig.service.get(id, ANYONE), isEnded);
+
+/** Each document is one point, equal to its line of the results. */
+async function assertWritten(rig: Rig, id: string, collection = 'docs', count = COUNT): Promise<void> {
+  const points = new Map(rig.double.points(collection).map((point) => [origin(point).id, point]));
+  assert.equal(rig.double.points(collection).length, count);
+  assert.equal(points.size, count);
+  const { body } = await rig.service.results(id, ANYONE, { format: 'ndjson' });
+  const lines = Buffer.concat(await Array.fromAsync(body))
+    .toString()
+    .trim()
+    .split('\n');
+  assert.equal(lines.length, count);
+  for (const text of lines) {
+    const line = JSON.parse(text);
+    const { vectors, payload } = points.get(line.id)!;
+    assert.equal(payload.i, Number(line.id.slice(1)));
+    assert.match(String(payload.text), /^word number x+$/);
+    const sparse = vectors.get('sparse');
+    assert.ok(sparse?.kind === 'sparse');
+    assert.deepEqual(sparse.indices, line.sparse.indices);
+    assert.deepEqual(sparse.values, line.sparse.values.map(Math.fround));
+    const dense = vectors.get('dense');
+    assert.ok(dense?.kind === 'dense');
+    const norm = Math.hypot(...line.dense);
+    for (const [axis, value] of dense.values.entries())
+      assert.ok(Math.abs(value - line.dense[axis] / norm) < 1e-6);
+    const colbert = vectors.get('colbert');
+    assert.ok(colbert?.kind === 'multi');
+    assert.equal(colbert.rows.length, line.colbert.length);
+  }
+}
+
+function origin(point: { payload: Record<string, unknown> }) {
+  return point.payload.trivec as { id: string; job: string };
+}
+
+const hnswM = (rig: Rig, collection = 'docs') => rig.double.store.find(collection).hnswConfig.m;
+
+describeBackends('jobs into Qdrant', { LOCK_DURATION_MS: '1000' }, (backends) => {
+  after(async () => {
+    const { dataDir } = await backends.config();
+    await rm(`${dataDir}/blobs`, { recursive: true, force: true });
+  });
+
+  test('a corpus ends in the collection, once, with its counts; indexing is put off and restored', async (t) => {
+    const rig = await openRig(t, backends);
+    const patches: unknown[] = [];
+    rig.double.fail({
+      when: ({ method, body }) => {
+        if (method === 'PATCH') patches.push(JSON.parse(body));
+        return false;
+      },
+      kind: 'reset',
+    });
+    await rig.worker();
+    const job = await submit(rig);
+    const done = await ended(rig, job.id);
+    assert.equal(done.status, 'completed');
+    assert.deepEqual(done.counts, { documents: COUNT, embedded: COUNT, written: COUNT, failed: 0 });
+    assert.equal(done.sink?.counts.points, COUNT);
+    assert.ok(done.sink.counts.bytes > 0 && done.sink.finished);
+    await assertWritten(rig, job.id);
+    assert.deepEqual(patches, [{ hnsw_config: { m: 0 } }, { hnsw_config: { m: 16 } }]);
+    assert.deepEqual(await rig.backend.sinkQueue().counts(), { waiting: 0, active: 0, delayed: 0 });
+  });
+
+  test('what cannot be is refused before anything is read', async (t) => {
+    const rig = await openRig(t, backends);
+    const code = async (destination: object) => {
+      const before = rig.double.requests.length;
+      const error = await submit(rig, destination).then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+      assert.ok(error instanceof TrivecError, String(error));
+      assert.ok(rig.double.requests.slice(before).every(({ method }) => method === 'GET'));
+      return error.code;
+    };
+    assert.equal(await code({ create: false }), 'collection_conflict');
+    assert.equal(await code({ vectors: {} }), 'invalid_request');
+    rig.double.store.create('docs', { vectors: { dense: { size: 5, distance: 'Cosine' } } });
+    assert.equal(await code({}), 'collection_conflict');
+    assert.equal(await code({ ifExists: 'fail' }), 'collection_conflict');
+    await rig.double.down();
+    assert.equal(await code({}), 'sink_unavailable');
+    const none = new JobService({ backend: rig.backend, storage: rig.storage, config: rig.config, logger });
+    await assert.rejects(submit({ ...rig, service: none }), /QDRANT_URL/);
+    assert.deepEqual(
+      (await rig.service.list(ANYONE, { limit: 100 })).jobs.filter((job) => !isEnded(job)),
+      [],
+    );
+  });
+
+  test('Qdrant away: embedding goes on, nothing is embedded twice, and it ends when Qdrant is back', async (t) => {
+    const rig = await openRig(t, backends);
+    const engine = new FakeEngine({ fingerprint: rig.fingerprint });
+    const job = await submit(rig);
+    await rig.double.down();
+    await rig.worker(engine);
+    const stored = await until(
+      () => rig.service.get(job.id, ANYONE),
+      ({ shards }) => shards.stored === shards.total,
+    );
+    assert.equal(stored.status, 'running');
+    assert.equal(stored.counts.embedded, COUNT);
+    // Another job, without a destination, is not kept.
+    const other = await rig.service.submit({
+      source: { format: 'array', documents: documents(7) },
+      options: {},
+      model: { ...FAKE_MODEL, fingerprint: rig.fingerprint },
+      owner: ANYONE.owner,
+    });
+    assert.equal((await ended(rig, other.id)).status, 'completed');
+    const calls = engine.embedCalls.length;
+    await rig.double.up();
+    const done = await ended(rig, job.id);
+    assert.deepEqual([done.status, done.counts.written], ['completed', COUNT]);
+    assert.equal(engine.embedCalls.length, calls);
+    assert.equal(hnswM(rig), 16);
+    await assertWritten(rig, job.id);
+  });
+
+  test('cancelled while Qdrant is away: at once; when it is back, indexing is restored', async (t) => {
+    const rig = await openRig(t, backends);
+    const job = await submit(rig);
+    rig.double.fail({ when: ({ method }) => method === 'PUT', kind: 'status', status: 503, times: 10_000 });
+    await rig.worker();
+    await until(
+      async () => hnswM(rig),
+      (m) => m === 0,
+    );
+    const cancelled = await rig.service.cancel(job.id, ANYONE);
+    assert.equal(cancelled.status, 'cancelled');
+    const settled = await until(
+      () => rig.service.get(job.id, ANYONE),
+      (found) => found.sink?.finished === true,
+    );
+    assert.equal(settled.status, 'cancelled');
+    assert.equal(hnswM(rig), 16);
+  });
+
+  test('a crash forgets neither the restoration nor what was stored: the reconciler passes it on', async (t) => {
+    const rig = await openRig(t, backends);
+    const job = await submit(rig);
+    const engine = new FakeEngine({ fingerprint: rig.fingerprint });
+    const silent = { ...rig.config, qdrantUrl: undefined };
+    const blind = await startWorker({
+      config: silent,
+      backend: rig.backend,
+      storage: rig.storage,
+      engines: [engine],
+      metrics: createMetrics().worker,
+      logger,
+    });
+    await until(
+      () => rig.service.get(job.id, ANYONE),
+      ({ shards }) => shards.stored === shards.total,
+    );
+    await blind.close();
+    // As if the process had died before it passed them on.
+    const ids = Array.from({ length: job.shards.total }, (_, i) => `${job.id}.${i}.sink`);
+    await rig.backend.sinkQueue().remove(ids);
+    const { backend, storage, config } = rig;
+    const reconciler = new Reconciler({ backend, storage, config, logger });
+    await reconciler.reconcile();
+    assert.equal((await rig.backend.sinkQueue().present(ids)).size, job.shards.total);
+    await rig.worker();
+    assert.equal((await ended(rig, job.id)).counts.written, COUNT);
+    await assertWritten(rig, job.id);
+    await reconciler.close();
+  });
+
+  test('stored results go to another destination later, and a replacement is swapped in', async (t) => {
+    const rig = await openRig(t, backends);
+    await rig.worker();
+    const job = await submit(rig, { collection: 'first' });
+    await ended(rig, job.id);
+    const again = await rig.service.ingest(job.id, ANYONE, { type: 'qdrant', collection: 'second' });
+    assert.deepEqual([again.status, again.counts.written], ['running', 0]);
+    assert.equal((await ended(rig, job.id)).counts.written, COUNT);
+    await assertWritten(rig, job.id, 'second');
+    for (const round of [3, 4]) {
+      const replaced = await rig.service.ingest(job.id, ANYONE, {
+        type: 'qdrant',
+        collection: 'second',
+        ifExists: 'replace',
+        text: true,
+      });
+      assert.equal(replaced.sink?.run, round);
+      assert.equal((await ended(rig, job.id)).status, 'completed');
+      await assertWritten(rig, job.id, 'second');
+      assert.equal(rig.double.store.aliases.get('second'), replaced.sink.collection);
+    }
+    assert.deepEqual([...rig.double.store.collections.keys()].sort(), [
+      'first',
+      rig.double.store.aliases.get('second'),
+    ]);
+    const running = await submit(rig, { collection: 'first' }, 5);
+    const early = rig.service.ingest(running.id, ANYONE, { type: 'qdrant', collection: 'third' });
+    await assert.rejects(early, (error: unknown) => error instanceof TrivecError && error.status === 409);
+    await ended(rig, running.id);
+  });
+
+  test('what Qdrant refuses is listed beside what the model refused', async (t) => {
+    const rig = await openRig(t, backends);
+    rig.double.fail({
+      when: ({ method, path, body }) => method === 'PUT' && path.endsWith('/points') && body.includes('"d7"'),
+      kind: 'status',
+      status: 400,
+      message: 'Wrong input: not this one',
+      times: 10_000,
+    });
+    await rig.worker();
+    const job = await submit(rig);
+    const done = await ended(rig, job.id);
+    assert.deepEqual(done.counts, { documents: COUNT, embedded: COUNT, written: COUNT - 1, failed: 0 });
+    assert.equal(done.sink?.counts.refused, 1);
+    const errors = await Array.fromAsync(await rig.service.errors(job.id, ANYONE));
+    assert.deepEqual(
+      errors.map(({ id, code }) => [id, code]),
+      [['d7', 'sink_rejected']],
+    );
+    assert.match(done.errors[0]!.message, /not this one/);
+  });
+
+  test('a collection that vanishes fails the writing, not the job for ever', async (t) => {
+    const rig = await openRig(t, backends);
+    const job = await submit(rig);
+    rig.double.store.delete('docs');
+    await rig.worker();
+    const done = await ended(rig, job.id);
+    assert.deepEqual([done.status, done.counts.embedded, done.counts.written], ['failed', COUNT, 0]);
+    assert.match(done.errors[0]!.message, /doesn't exist/);
+  });
+});
