@@ -95,6 +95,8 @@ export interface ResultLine {
   id: string;
   chunk: number;
   tokens: number;
+  start?: number;
+  end?: number;
   dense?: number[];
   sparse?: { indices: number[]; values: number[] };
   colbert?: number[][];

@@ -151,8 +151,8 @@ test('a query says what a body says: fields, chunking, metadata', async (t) => {
         .map((text) => JSON.parse(text)),
       job.errors,
     );
-    const [{ inputKey }] = (await jobs.ledger.readShards(id, 0, 1)) as [{ inputKey: string }];
-    assert.deepEqual(JSON.parse(String(jobs.storage.blobs.get(inputKey)!.body)), {
+    const [shard] = await jobs.ledger.readShards(id, 0, 1);
+    assert.deepEqual(JSON.parse(String(jobs.storage.blobs.get(shard!.inputKey)!.body)), {
       id: 'a',
       text: 'A\nb',
       payload: { year: 1 },

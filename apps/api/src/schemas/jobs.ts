@@ -265,6 +265,10 @@ export const ResultLineSchema = Type.Object({
   id: Type.String(),
   chunk: Type.Integer(),
   tokens: Type.Integer(),
+  start: Type.Optional(
+    Type.Integer({ description: 'With chunking: the chunk is text.slice(start, end), in UTF-16 units.' }),
+  ),
+  end: Type.Optional(Type.Integer()),
   dense: Type.Optional(Type.Array(Type.Number())),
   sparse: Type.Optional(SparseSchema),
   colbert: Type.Optional(ColbertSchema),
@@ -298,6 +302,10 @@ export const SearchResultSchema = Type.Object({
       chunk: Type.Integer(),
       score: Type.Number(),
       scores: ScoresSchema,
+      start: Type.Optional(
+        Type.Integer({ description: 'With chunking: where `text` lies in the document.' }),
+      ),
+      end: Type.Optional(Type.Integer()),
       text: Type.String(),
       payload: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
       explanation: Type.Optional(

@@ -2,11 +2,14 @@ import type { EncodedText, Engine } from '../engine/types.ts';
 import { TrivecError, toTrivecError } from '../errors.ts';
 import type { ResultRow } from '../vectors/resultColumns.ts';
 import type { TextVectors } from '../vectors/types.ts';
-import type { Document, DocumentError, JobOptions } from './records.ts';
+import { chunkText, type Span } from './chunking.ts';
+import type { ChunkingOptions, Document, DocumentError, JobOptions } from './records.ts';
 
 export interface EmbeddedDocuments {
-  /** In the order of the documents; those that failed are missing. */
+  /** One a text (a chunk), in the order of the documents; those of failed documents are missing. */
   rows: ResultRow[];
+  /** Documents whose every text succeeded. */
+  embedded: number;
   errors: DocumentError[];
   tokens: number;
   truncated: number;
@@ -28,7 +31,11 @@ export async function embedDocuments(
   options: JobOptions,
   call: EmbedCall,
 ): Promise<EmbeddedDocuments> {
-  const encoded = await encodeAll(engine, documents);
+  const { pieces, failed } = await piecesOf(engine, documents, options, call.signal);
+  const encoded = await encodeAll(
+    engine,
+    pieces.map(({ text }) => text),
+  );
   const outcomes: (TextVectors | TrivecError)[] = [];
   const indexes: number[] = [];
   const texts: EncodedText[] = [];
@@ -44,23 +51,98 @@ export async function embedDocuments(
   indexes.forEach((index, i) => {
     outcomes[index] = vectors[i] ?? notRun;
   });
-  return collect(documents, encoded, outcomes);
+  return collect(documents, pieces, failed, encoded, outcomes);
+}
+
+/** What the model sees of a document: all of it, or one chunk. */
+interface Piece {
+  /** Index of its document. */
+  document: number;
+  chunk: number;
+  span: Span;
+  /** With the prompt before it. */
+  text: string;
+}
+
+async function piecesOf(
+  engine: Engine,
+  documents: readonly Document[],
+  { chunking, prompt = '' }: JobOptions,
+  signal: AbortSignal,
+): Promise<{ pieces: Piece[]; failed: Map<number, TrivecError> }> {
+  const pieces: Piece[] = [];
+  const failed = new Map<number, TrivecError>();
+  const cut =
+    chunking === undefined
+      ? documents.map(({ text }) => [{ start: 0, end: text.length }])
+      : await chunkAll(engine, documents, chunking, prompt, signal);
+  cut.forEach((spans, document) => {
+    if (spans instanceof TrivecError) {
+      failed.set(document, spans);
+      return;
+    }
+    const { text } = documents[document]!;
+    for (const [chunk, span] of spans.entries())
+      pieces.push({ document, chunk, span, text: prompt + text.slice(span.start, span.end) });
+  });
+  return { pieces, failed };
+}
+
+/** Asks the tokenizer for all documents at once, as often as the one with most chunks needs it. */
+async function chunkAll(
+  engine: Engine,
+  documents: readonly Document[],
+  chunking: ChunkingOptions,
+  prompt: string,
+  signal: AbortSignal,
+): Promise<(Span[] | TrivecError)[]> {
+  const results: (Span[] | TrivecError)[] = [];
+  let open = documents.map(({ text }, index) => ({
+    index,
+    steps: chunkText(text, chunking),
+    counts: [] as number[],
+  }));
+  while (open.length > 0) {
+    signal.throwIfAborted();
+    const asked: { task: (typeof open)[number]; texts: string[] }[] = [];
+    for (const task of open) {
+      try {
+        const step = task.steps.next(task.counts);
+        if (step.done) results[task.index] = step.value;
+        else asked.push({ task, texts: step.value });
+      } catch (error) {
+        results[task.index] = toTrivecError(error);
+      }
+    }
+    const encoded = await encodeAll(
+      engine,
+      asked.flatMap(({ texts }) => texts.map((text) => prompt + text)),
+    );
+    let at = 0;
+    for (const { task, texts } of asked) {
+      const answers = encoded.slice(at, at + texts.length);
+      at += texts.length;
+      const failure = answers.find((answer) => answer instanceof TrivecError);
+      if (failure !== undefined) results[task.index] = failure;
+      task.counts = answers.map((answer) => (answer instanceof TrivecError ? 0 : answer.originalTokens));
+    }
+    open = asked.flatMap(({ task }) => (results[task.index] === undefined ? [task] : []));
+  }
+  return results;
 }
 
 const notRun = new TrivecError('internal', 'The engine gave no result for this text.');
 
-async function encodeAll(
-  engine: Engine,
-  documents: readonly Document[],
-): Promise<(EncodedText | TrivecError)[]> {
+async function encodeAll(engine: Engine, texts: readonly string[]): Promise<(EncodedText | TrivecError)[]> {
+  if (texts.length === 0) return [];
   try {
-    return await engine.encode(documents.map(({ text }) => text));
+    return await engine.encode(texts);
   } catch (error) {
     rethrowIfTransient(error);
   }
   // One of them made the tokenizer fail: alone, each shows whether it was that one.
   const encoded: (EncodedText | TrivecError)[] = [];
-  for (const { text } of documents) {
+  for (const text of texts) {
     try {
       encoded.push((await engine.encode([text]))[0] ?? notRun);
     } catch (error) {
@@ -109,22 +191,37 @@ function tooLong(text: EncodedText, options: JobOptions): TrivecError | undefine
   );
 }
 
+/** One text that failed fails its document: half a document would look like a whole one. */
 function collect(
   documents: readonly Document[],
+  pieces: readonly Piece[],
+  failed: ReadonlyMap<number, TrivecError>,
   encoded: readonly (EncodedText | TrivecError)[],
   outcomes: readonly (TextVectors | TrivecError)[],
 ): EmbeddedDocuments {
-  const result: EmbeddedDocuments = { rows: [], errors: [], tokens: 0, truncated: 0 };
-  documents.forEach(({ id }, index) => {
+  const errors = new Map(failed);
+  pieces.forEach(({ document }, index) => {
     const outcome = outcomes[index]!;
-    if (outcome instanceof TrivecError) {
-      result.errors.push({ id, code: outcome.code, message: outcome.message });
-      return;
-    }
-    const text = encoded[index] as EncodedText;
-    result.rows.push({ id, chunk: 0, vectors: outcome });
-    result.tokens += outcome.tokens;
-    if (text.originalTokens > text.ids.length) result.truncated++;
+    if (outcome instanceof TrivecError && !errors.has(document)) errors.set(document, outcome);
   });
-  return result;
+  const truncated = new Set<number>();
+  const rows: ResultRow[] = [];
+  let tokens = 0;
+  pieces.forEach(({ document, chunk, span }, index) => {
+    if (errors.has(document)) return;
+    const vectors = outcomes[index] as TextVectors;
+    const text = encoded[index] as EncodedText;
+    rows.push({ id: documents[document]!.id, chunk, ...span, vectors });
+    tokens += vectors.tokens;
+    if (text.originalTokens > text.ids.length) truncated.add(document);
+  });
+  return {
+    rows,
+    embedded: documents.length - errors.size,
+    errors: [...errors]
+      .sort(([a], [b]) => a - b)
+      .map(([index, { code, message }]) => ({ id: documents[index]!.id, code, message })),
+    tokens,
+    truncated: truncated.size,
+  };
 }

@@ -35,10 +35,14 @@ export async function readResults(deps: ResultDeps, job: JobRecord, query: Resul
   const { rows, end, more } = await planPage(deps.ledger, job, start, limit);
   const shards = readColumns(deps, job, portions(deps.ledger, job, start, rows), query.signal);
   const { model, options } = job;
-  const empty = emptyColumns(options.outputs, {
-    ...(model.denseDims !== undefined && { dense: model.denseDims }),
-    ...(model.colbertDims !== undefined && { colbert: model.colbertDims }),
-  });
+  const empty = emptyColumns(
+    options.outputs,
+    {
+      ...(model.denseDims !== undefined && { dense: model.denseDims }),
+      ...(model.colbertDims !== undefined && { colbert: model.colbertDims }),
+    },
+    { spans: options.chunking !== undefined },
+  );
   return {
     contentType: query.format === 'arrow' ? ARROW_STREAM_TYPE : 'application/x-ndjson',
     rows,

@@ -129,10 +129,16 @@ async function describeHits(
     );
     for (const candidate of members) {
       const id = columns.ids[candidate.row]!;
-      const { text = '', payload } = documents.get(id) ?? {};
+      const { text: whole = '', payload } = documents.get(id) ?? {};
+      const span = columns.spans && {
+        start: columns.spans.starts[candidate.row]!,
+        end: columns.spans.ends[candidate.row]!,
+      };
+      const text = span ? whole.slice(span.start, span.end) : whole;
       described.set(candidate, {
         id,
         chunk: columns.chunks[candidate.row]!,
+        ...span,
         text,
         ...(payload !== undefined && { payload }),
         ...(query.explain && {

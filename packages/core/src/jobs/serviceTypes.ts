@@ -143,6 +143,10 @@ export interface SearchHit {
   score: number;
   /** The score of each output that was computed for this hit. */
   scores: { dense?: number; sparse?: number; colbert?: number };
+  /** Of a chunk: where it lies in the document's text, in UTF-16 units. */
+  start?: number;
+  end?: number;
+  /** The document's, or the chunk's. */
   text: string;
   payload?: Record<string, unknown>;
   explanation?: HitExplanation;

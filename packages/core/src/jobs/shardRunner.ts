@@ -56,11 +56,11 @@ export async function runShard(
     const recorded = await store(deps, job, shard, result);
     if (!recorded.ok) return { stored: false, reason: recorded.reason };
     const durationMs = Date.now() - startedAtMs;
-    const failed = shard.documents - result.rows.length;
+    const failed = shard.documents - result.embedded;
     deps.logger.debug({ ...pointer, documents: shard.documents, failed, durationMs }, 'shard stored');
     return {
       stored: true,
-      embedded: result.rows.length,
+      embedded: result.embedded,
       failed,
       tokens: result.tokens,
       durationMs,
@@ -110,30 +110,41 @@ async function embedShard(
     logger.error({ err: error, jobId: job.id, ordinal: shard.ordinal }, 'the engine gave unfit vectors');
     const message = 'The engine gave vectors that do not fit the job.';
     const errors = documents.map(({ id }) => ({ id, code: 'internal' as const, message }));
-    return { rows: [], errors, tokens: 0, truncated: 0 };
+    return { rows: [], embedded: 0, errors, tokens: 0, truncated: 0 };
   }
 }
 
 async function resultFile(job: JobRecord, { rows }: EmbeddedDocuments): Promise<Uint8Array> {
   const { name, fingerprint, denseDims, colbertDims } = job.model;
-  const columns = await columnsOf(rows, job.options.outputs, {
-    ...(denseDims !== undefined && { dense: denseDims }),
-    ...(colbertDims !== undefined && { colbert: colbertDims }),
-  });
+  const columns = await columnsOf(
+    rows,
+    job.options.outputs,
+    {
+      ...(denseDims !== undefined && { dense: denseDims }),
+      ...(colbertDims !== undefined && { colbert: colbertDims }),
+    },
+    { spans: job.options.chunking !== undefined },
+  );
   return arrowFile(columns, { model: name, fingerprint });
 }
 
 /** Their ids went with the blob; one entry stands for all of them, so that the job can end and say so. */
 function lostDocuments(shard: ShardRecord): EmbeddedShard {
   const message = `The ${shard.documents} documents of shard ${shard.ordinal} are missing from the storage.`;
-  return { rows: [], errors: [{ id: '', code: 'internal', message }], tokens: 0, truncated: 0 };
+  return {
+    rows: [],
+    embedded: 0,
+    errors: [{ id: '', code: 'internal', message }],
+    tokens: 0,
+    truncated: 0,
+  };
 }
 
 async function store(
   { ledger, storage }: ShardRunnerDeps,
   job: JobRecord,
   shard: ShardRecord,
-  { rows, errors, tokens, truncated, file }: EmbeddedShard,
+  { rows, embedded, errors, tokens, truncated, file }: EmbeddedShard,
 ): Promise<LedgerResult> {
   const keys = attemptKeys(job.id, shard.ordinal);
   const written: string[] = [];
@@ -152,7 +163,7 @@ async function store(
     { jobId: job.id, ordinal: shard.ordinal },
     {
       type: 'shardStored',
-      counts: { embedded: rows.length, failed: shard.documents - rows.length },
+      counts: { embedded, failed: shard.documents - embedded },
       rows: rows.length,
       tokens,
       truncated,

@@ -4,8 +4,7 @@ import type { Document } from './records.ts';
 
 /**
  * The rows of a shard as documents for a sink, in order; vectors are views of the columns. The chunks of one
- * document stand together. A document's text goes with it where it is one row: which part of it a chunk was,
- * the columns do not say.
+ * document stand together. Each goes with its part of the document's text.
  */
 export function* sinkDocuments(
   columns: ResultColumns,
@@ -18,7 +17,9 @@ export function* sinkDocuments(
     while (end < columns.length && columns.ids[end] === id) end++;
     const document = byId.get(id);
     const texts = Array.from({ length: end - begin }, (_, i) => sinkText(columns, begin + i));
-    if (document !== undefined && texts.length === 1) texts[0]!.text = document.text;
+    if (document !== undefined)
+      for (const [i, text] of texts.entries())
+        text.text = document.text.slice(columns.spans?.starts[begin + i], columns.spans?.ends[begin + i]);
     yield { id, texts, ...(document?.payload !== undefined && { payload: document.payload }) };
     begin = end;
   }

@@ -25,12 +25,12 @@ export const ARROW_STREAM_TYPE = 'application/vnd.apache.arrow.stream';
 const SMALL_CHUNK_BYTES = 65_536;
 
 /**
- * `id` utf8, `chunk` int32, `tokens` int32, `dense` FixedSizeList<float32>, `sparse` struct of
+ * `id` utf8, `chunk` int32, `tokens` int32, with chunking `start` and `end` int32, `dense` FixedSizeList<float32>, `sparse` struct of
  * List<uint32> and List<float32>, `colbert` List<FixedSizeList<float16>>: only the outputs asked for,
  * none of it nullable. The data are the arrays of `columns` themselves: nothing is copied value by value.
  */
 function recordBatchOf(columns: ResultColumns, metadata: Map<string, string>): RecordBatch {
-  const { length, dense, sparse, colbert } = columns;
+  const { length, spans, dense, sparse, colbert } = columns;
   const fields: Field[] = [];
   const children: Data[] = [];
   const add = (name: string, data: Data) => {
@@ -40,6 +40,10 @@ function recordBatchOf(columns: ResultColumns, metadata: Map<string, string>): R
   add('id', utf8Data(columns.ids));
   add('chunk', makeData({ type: new Int32(), length, data: columns.chunks, nullCount: 0 }));
   add('tokens', makeData({ type: new Int32(), length, data: columns.tokens, nullCount: 0 }));
+  if (spans) {
+    add('start', makeData({ type: new Int32(), length, data: spans.starts, nullCount: 0 }));
+    add('end', makeData({ type: new Int32(), length, data: spans.ends, nullCount: 0 }));
+  }
   if (dense) add('dense', fixedSizeListData(dense.dims, length, new Float32(), dense.values));
   if (sparse) add('sparse', sparseData(length, sparse));
   if (colbert) {
@@ -179,13 +183,18 @@ export async function* arrowStream(
 }
 
 /** Columns of no rows: what an empty result looks like. */
-export function emptyColumns(outputs: readonly Output[], dims: VectorDims): ResultColumns {
+export function emptyColumns(
+  outputs: readonly Output[],
+  dims: VectorDims,
+  { spans = false } = {},
+): ResultColumns {
   const columns: ResultColumns = {
     length: 0,
     ids: [],
     chunks: new Int32Array(0),
     tokens: new Int32Array(0),
   };
+  if (spans) columns.spans = { starts: new Int32Array(0), ends: new Int32Array(0) };
   if (outputs.includes('dense')) columns.dense = { dims: dims.dense ?? 1, values: new Float32Array(0) };
   if (outputs.includes('sparse'))
     columns.sparse = {
@@ -219,6 +228,8 @@ export function readArrow(bytes: Uint8Array): ResultColumns {
     chunks: values(column('chunk'), Int32Array),
     tokens: values(column('tokens'), Int32Array),
   };
+  if (data.has('start'))
+    columns.spans = { starts: values(column('start'), Int32Array), ends: values(column('end'), Int32Array) };
   if (data.has('dense')) columns.dense = readFixedSize(column('dense'), Float32Array);
   if (data.has('sparse')) {
     const [indices, weights] = column('sparse').children as [Data, Data];

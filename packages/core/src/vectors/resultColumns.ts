@@ -12,6 +12,8 @@ export interface ResultColumns {
   ids: readonly string[];
   chunks: Int32Array;
   tokens: Int32Array;
+  /** Of a job with chunking: where each chunk lies in its document's text, in UTF-16 units. */
+  spans?: { starts: Int32Array; ends: Int32Array };
   dense?: { dims: number; values: Float32Array };
   sparse?: { offsets: Int32Array; indices: Uint32Array; values: Float32Array };
   colbert?: { dims: number; offsets: Int32Array; values: Float16Array };
@@ -20,6 +22,9 @@ export interface ResultColumns {
 export interface ResultRow {
   id: string;
   chunk: number;
+  /** UTF-16 units of the document's text: needed where the columns are to have spans. */
+  start?: number;
+  end?: number;
   vectors: TextVectors;
 }
 
@@ -40,6 +45,7 @@ export async function columnsOf(
   rows: readonly ResultRow[],
   outputs: readonly Output[],
   dims: VectorDims = {},
+  { spans = false } = {},
 ): Promise<ResultColumns> {
   const columns: ResultColumns = {
     length: rows.length,
@@ -47,6 +53,11 @@ export async function columnsOf(
     chunks: Int32Array.from(rows, (row) => row.chunk),
     tokens: Int32Array.from(rows, (row) => row.vectors.tokens),
   };
+  if (spans)
+    columns.spans = {
+      starts: Int32Array.from(rows, (row) => row.start ?? 0),
+      ends: Int32Array.from(rows, (row) => row.end ?? 0),
+    };
   if (outputs.includes('dense')) columns.dense = denseColumn(rows, dims.dense);
   if (outputs.includes('sparse')) columns.sparse = sparseColumn(rows);
   if (outputs.includes('colbert')) columns.colbert = await colbertColumn(rows, dims.colbert);
@@ -111,7 +122,9 @@ export function sliceColumns(columns: ResultColumns, begin: number, end: number)
     chunks: columns.chunks.subarray(begin, end),
     tokens: columns.tokens.subarray(begin, end),
   };
-  const { dense, sparse, colbert } = columns;
+  const { spans, dense, sparse, colbert } = columns;
+  if (spans)
+    part.spans = { starts: spans.starts.subarray(begin, end), ends: spans.ends.subarray(begin, end) };
   if (dense)
     part.dense = { dims: dense.dims, values: dense.values.subarray(begin * dense.dims, end * dense.dims) };
   if (sparse) {

@@ -2,7 +2,7 @@ import type { JsonBytes } from './jsonBytes.ts';
 import type { ResultColumns } from './resultColumns.ts';
 
 /**
- * One NDJSON line: `{id, chunk, tokens, dense: [..], sparse: {indices, values}, colbert: [[..], ..]}`, only
+ * One NDJSON line: `{id, chunk, tokens, start, end, dense: [..], sparse: {indices, values}, colbert: [[..], ..]}`, only
  * the outputs that are there. Numbers are those of the Arrow file: every float32 reads back exactly. A long text's
  * ColBERT is a hundred megabytes: the generator stops whenever `partBytes` have gathered, for them to be taken away.
  */
@@ -12,13 +12,19 @@ export function* writeResultLine(
   index: number,
   partBytes: number,
 ): Generator<void> {
-  const { dense, sparse, colbert } = columns;
+  const { spans, dense, sparse, colbert } = columns;
   out.raw('{"id":');
   out.json(columns.ids[index]);
   out.raw(',"chunk":');
   out.uint(columns.chunks[index]!);
   out.raw(',"tokens":');
   out.uint(columns.tokens[index]!);
+  if (spans) {
+    out.raw(',"start":');
+    out.uint(spans.starts[index]!);
+    out.raw(',"end":');
+    out.uint(spans.ends[index]!);
+  }
   if (dense) {
     out.raw(',"dense":');
     out.floats(dense.values, index * dense.dims, (index + 1) * dense.dims);
