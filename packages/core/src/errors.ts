@@ -142,6 +142,12 @@ export const ERRORS = {
     meaning: 'The files of the model are not what they should be. The process does not start.',
   },
   data_dir_in_use: { status: 500, retryable: false, meaning: 'Another process holds DATA_DIR.' },
+  download_failed: {
+    status: 503,
+    retryable: true,
+    meaning:
+      'A model could not be downloaded. What has come is kept, and the next attempt goes on from there.',
+  },
   device_unavailable: { status: 500, retryable: false, meaning: 'The device asked for cannot be used.' },
   internal: {
     status: 500,

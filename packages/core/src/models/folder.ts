@@ -6,7 +6,7 @@ import { Value } from 'typebox/value';
 import { TrivecError } from '../errors.ts';
 import { type GraphInspection, inspectModelFile } from '../onnx/inspect.ts';
 import { COLBERT_HEAD_FILE, SPARSE_HEAD_FILE } from '../onnx/m3Heads.ts';
-import type { HeadPlan, PaddingSide, Pooling } from '../vectors/headPlan.ts';
+import { type HeadPlan, type PaddingSide, POOLINGS, type Pooling } from '../vectors/headPlan.ts';
 import { OUTPUTS } from '../vectors/types.ts';
 import { fingerprintOf } from './fingerprint.ts';
 import { findModelFiles, readJson } from './folderFiles.ts';
@@ -33,8 +33,6 @@ export interface ModelDescription {
   /** A reranker that is asked in words. */
   pairPrompt?: PairPrompt;
 }
-
-const POOLINGS = ['cls', 'mean', 'last'] as const;
 
 /** What a folder may say of itself in `trivec.json`; everything may be left out. */
 const TRIVEC_JSON = Type.Object(

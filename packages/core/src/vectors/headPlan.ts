@@ -1,5 +1,6 @@
 /** How a text's one dense vector is taken from a matrix of token vectors. */
-export type Pooling = 'cls' | 'mean' | 'last';
+export const POOLINGS = ['cls', 'mean', 'last'] as const;
+export type Pooling = (typeof POOLINGS)[number];
 
 /**
  * What to do with a graph's outputs, to get trivec's three. Heads may be raw or finished: finishing again
