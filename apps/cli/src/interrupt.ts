@@ -1,5 +1,4 @@
-/** One Ctrl-C under npm arrives twice, from the terminal and from npm: within this time it is one. */
-const SAME_SIGNAL_MS = 500;
+import { SAME_SIGNAL_MS } from '@trivec/core/shutdown';
 
 /** The first SIGINT or SIGTERM aborts; a later one ends the process at once. `release` stops listening. */
 export function onInterrupt(): { signal: AbortSignal; release(): void } {
