@@ -3,8 +3,10 @@ import helmet from '@fastify/helmet';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { createMetrics } from '@trivec/core/telemetry/metrics';
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
+import { Admission } from './admission.ts';
 import type { ApiDeps } from './deps.ts';
 import { Embedder } from './embedder.ts';
+import { EngineCalls } from './engineCalls.ts';
 import { ModelDirectory } from './modelDirectory.ts';
 import { bodies } from './plugins/bodies.ts';
 import { closing } from './plugins/closing.ts';
@@ -13,6 +15,8 @@ import { assertBindAllowed, hosts } from './plugins/hosts.ts';
 import { openapi } from './plugins/openapi.ts';
 import { requestId, requests } from './plugins/requests.ts';
 import { collectionSearchRoutes } from './routes/collectionSearch.ts';
+import { cohereRoutes } from './routes/compat/cohere.ts';
+import { openAiRoutes } from './routes/compat/openai.ts';
 import { embeddingRoutes } from './routes/embeddings.ts';
 import { healthRoutes } from './routes/health.ts';
 import { jobIngestRoutes } from './routes/jobIngest.ts';
@@ -21,8 +25,12 @@ import { jobResultRoutes } from './routes/jobResults.ts';
 import { jobSearchRoutes } from './routes/jobSearch.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
+import { scoreRoutes } from './routes/scores.ts';
+import { statsRoutes } from './routes/stats.ts';
+import { tokenRoutes } from './routes/tokens.ts';
 import { ErrorSchema } from './schemas/common.ts';
 import { JobSchema } from './schemas/jobs.ts';
+import { Scorer } from './scorer.ts';
 import type { Services } from './services.ts';
 import { validatorCompiler } from './validation.ts';
 
@@ -54,6 +62,10 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
   const { config, backend, logger } = deps;
   assertBindAllowed(config);
   const metrics = deps.metrics ?? createMetrics();
+  const models = new ModelDirectory(backend.registry, config.model, { cacheMs: deps.registryCacheMs });
+  const batchTokens = (fingerprint: string) => models.batchTokens(fingerprint);
+  const admission = new Admission({ ...config, batchTokens });
+  const calls = new EngineCalls({ lane: backend.interactive, admission, config, metrics, batchTokens });
   const services: Services = {
     config,
     backend,
@@ -61,8 +73,11 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
     storage: deps.storage,
     ...(deps.qdrant && { qdrant: deps.qdrant }),
     metrics,
-    models: new ModelDirectory(backend.registry, config.model, { cacheMs: deps.registryCacheMs }),
-    embedder: new Embedder({ lane: backend.interactive, config, metrics }),
+    models,
+    admission,
+    calls,
+    embedder: new Embedder({ calls, config, metrics }),
+    scorer: new Scorer({ calls, config, metrics }),
   };
   const app = fastify({
     loggerInstance: logger as FastifyBaseLogger,
@@ -82,6 +97,7 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
     // every answer against its schema. Large bodies of vectors are printed elsewhere.
     .setSerializerCompiler(() => (value) => JSON.stringify(value));
 
+  app.decorateRequest('identity', null);
   app.addSchema(ErrorSchema);
   app.addSchema(JobSchema);
   await app.register(requests, { metrics });
@@ -100,6 +116,11 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
     jobIngestRoutes,
     collectionSearchRoutes,
     embeddingRoutes,
+    scoreRoutes,
+    tokenRoutes,
+    openAiRoutes,
+    cohereRoutes,
+    statsRoutes,
     modelRoutes,
     healthRoutes,
   ]) {

@@ -13,6 +13,8 @@ export interface ApiDeps {
   jobs: Pick<
     JobService,
     | 'submit'
+    | 'admit'
+    | 'dryRun'
     | 'get'
     | 'list'
     | 'cancel'

@@ -2,19 +2,28 @@ import type { Config } from '@trivec/core/config';
 import type { EmbedTask, EngineTask, ReplyTo } from '@trivec/core/engine/tasks';
 import { TrivecError } from '@trivec/core/errors';
 import type { ModelInfo } from '@trivec/core/models/modelInfo';
-import type { InteractiveLane } from '@trivec/core/replies/interactiveLane';
 import type { Metrics } from '@trivec/core/telemetry/metrics';
 import type { Output, TextVectors } from '@trivec/core/vectors/types';
 import { OUTPUTS } from '@trivec/core/vectors/types';
+import { checkText, type EngineCalls, estimateTokens } from './engineCalls.ts';
+
+/** A text, or the ids that the model's own tokenizer made of it. */
+export type TextInput = string | readonly number[];
 
 export interface EmbedRequest {
-  texts: readonly string[];
+  texts: readonly TextInput[];
   outputs: readonly string[];
   dimensions?: number | undefined;
   normalize?: boolean | undefined;
   truncate?: boolean | undefined;
   truncationDirection?: 'right' | 'left' | undefined;
   returnTokenIds?: boolean | undefined;
+  /** Written before every text. */
+  prompt?: string | undefined;
+  /** True: a text that cannot be embedded is in `failures`, and the others are answered. */
+  partial?: boolean | undefined;
+  client?: string | undefined;
+  timeoutMs?: number | undefined;
   /** How errors call text `i`; `input[i]` when absent. */
   nameOf?: (index: number) => string;
 }
@@ -27,25 +36,39 @@ export interface TruncationWarning {
   originalTokens: number;
 }
 
+export interface Timings {
+  queueMs: number;
+  tokenizeMs: number;
+  inferMs: number;
+}
+
 export interface Embedded {
   model: ModelInfo;
   outputs: readonly Output[];
-  /** One a text, in order. */
+  /** One a text, in order; of 0 tokens and without a vector where the text failed. */
   vectors: TextVectors[];
+  /** By position; without `partial` always empty. */
+  failures: Map<number, TrivecError>;
   /** Tokens that the model saw, of all texts. */
   tokens: number;
   tokenIds: Int32Array[] | undefined;
   warnings: TruncationWarning[];
-  timings: { queueMs: number; tokenizeMs: number; inferMs: number };
+  timings: Timings;
 }
 
 export interface EmbedderDeps {
-  lane: Pick<InteractiveLane, 'request'>;
-  config: Pick<Config, 'maxInputChars' | 'requestTimeoutMs'>;
+  calls: EngineCalls;
+  config: Pick<Config, 'maxInputChars'>;
   metrics: Metrics;
 }
 
-/** Texts to vectors over the interactive lane: the one handler behind every synchronous route. */
+/** A text to be embedded, and where it stands in the request. */
+interface Place {
+  index: number;
+  text: string;
+}
+
+/** Texts to vectors over the interactive lane: the one handler behind every route that embeds. */
 export class Embedder {
   readonly #deps: EmbedderDeps;
 
@@ -54,82 +77,154 @@ export class Embedder {
   }
 
   /**
-   * Throws `empty_input`, `invalid_request`, `unknown_output`, `text_too_long`, `model_unavailable`, `deadline_exceeded`,
-   * `cancelled`; a text that the model cannot run refuses the request, by its name.
+   * Throws `empty_input`, `invalid_request`, `unknown_output`, `text_too_long`, `overloaded`, `model_unavailable`,
+   * `deadline_exceeded`, `cancelled`; without `partial`, a text that the model cannot run refuses the request by its name.
    */
   async embed(model: ModelInfo, request: EmbedRequest, signal: AbortSignal): Promise<Embedded> {
+    const { client, timeoutMs, partial = false } = request;
     const nameOf = request.nameOf ?? ((index: number) => `input[${index}]`);
-    this.#checkTexts(request.texts, nameOf);
-    const outputs = checkOutputs(request.outputs, model);
-    const task: EmbedTask = {
-      kind: 'embed',
-      texts: request.texts,
-      outputs,
-      normalize: request.normalize ?? true,
-      truncate: request.truncate ?? true,
-      truncationDirection: request.truncationDirection ?? 'right',
-      ...(request.dimensions !== undefined && { dimensions: checkDimensions(request.dimensions, model) }),
-      ...(request.returnTokenIds === true && { returnTokenIds: true }),
+    const caller = { client, timeoutMs, signal };
+    if (request.texts.length === 0)
+      throw new TrivecError('empty_input', 'input must have at least one text.', { param: 'input' });
+    const template = taskTemplate(model, request);
+    const failures = new Map<number, TrivecError>();
+    const fail = (index: number, error: TrivecError) => {
+      if (!partial) throw error;
+      failures.set(index, error);
     };
-    const reply = await this.ask(model.fingerprint, task, signal);
-    const vectors = reply.vectors.map((vector, index) => {
-      if (!('error' in vector)) return vector;
-      const { code, message } = vector.error;
-      throw new TrivecError(code, `${nameOf(index)}: ${message}`, { param: nameOf(index) });
-    });
-    const tokens = vectors.reduce((sum, vector) => sum + vector.tokens, 0);
-    this.#deps.metrics.requestTexts.inc({ model: model.name }, vectors.length);
-    this.#deps.metrics.requestTokens.inc({ model: model.name }, tokens);
-    return {
+
+    const places: Place[] = [];
+    const texts = await this.#asTexts(model, request.texts, request.prompt ?? '', caller);
+    for (const [index, text] of texts.entries()) {
+      try {
+        const own = request.texts[index];
+        checkText(own === '' ? '' : text, nameOf(index), this.#deps.config.maxInputChars);
+        places.push({ index, text });
+      } catch (error) {
+        fail(index, error as TrivecError);
+      }
+    }
+
+    const replies = await this.#deps.calls.askParts(
       model,
-      outputs,
-      vectors,
-      tokens,
-      tokenIds: reply.tokenIds,
-      warnings: reply.truncated.flatMap((truncated, index) =>
-        truncated
-          ? [
-              {
-                code: 'input_truncated' as const,
-                index,
-                maxTokens: reply.maxTokens,
-                originalTokens: reply.originalTokens[index] ?? 0,
-              },
-            ]
-          : [],
-      ),
-      timings: reply.timings,
+      places,
+      ({ text }) => estimateTokens(text, model.maxTokens),
+      (part): EmbedTask => ({ ...template, texts: part.map(({ text }) => text) }),
+      caller,
+      (place) => nameOf(places[place]?.index ?? place),
+    );
+    const embedded: Embedded = {
+      model,
+      outputs: template.outputs,
+      vectors: texts.map(() => ({ tokens: 0 })),
+      failures,
+      tokens: 0,
+      tokenIds: request.returnTokenIds === true ? texts.map(() => new Int32Array()) : undefined,
+      warnings: [],
+      timings: joinTimings(replies),
     };
+    let at = 0;
+    for (const reply of replies) {
+      for (const [row, vector] of reply.vectors.entries()) {
+        const index = places[at++]?.index ?? 0;
+        const [maxTokens, originalTokens] = [reply.maxTokens, reply.originalTokens[row] ?? 0];
+        if ('error' in vector) {
+          const { code, message } = vector.error;
+          fail(index, new TrivecError(code, `${nameOf(index)}: ${message}`, { param: nameOf(index) }));
+          continue;
+        }
+        if (reply.truncated[row] === true) {
+          if (request.truncate === false) {
+            fail(index, tooManyTokens(nameOf(index), originalTokens, maxTokens, model));
+            continue;
+          }
+          embedded.warnings.push({ code: 'input_truncated', index, maxTokens, originalTokens });
+        }
+        embedded.vectors[index] = vector;
+        embedded.tokens += vector.tokens;
+        const ids = reply.tokenIds?.[row];
+        if (embedded.tokenIds !== undefined && ids !== undefined) embedded.tokenIds[index] = ids;
+      }
+    }
+    this.#deps.metrics.requestTexts.inc({ model: model.name }, texts.length - failures.size);
+    this.#deps.metrics.requestTokens.inc({ model: model.name }, embedded.tokens);
+    return embedded;
   }
 
   /** Any task, within the time that a request has. */
-  ask<Task extends EngineTask>(fingerprint: string, task: Task, signal: AbortSignal): Promise<ReplyTo<Task>> {
-    return this.#deps.lane.request<Task, ReplyTo<Task>>(fingerprint, task, {
-      deadlineAtMs: Date.now() + this.#deps.config.requestTimeoutMs,
-      signal,
-    });
+  ask<Task extends EngineTask>(
+    fingerprint: string,
+    task: Task,
+    signal: AbortSignal,
+    client?: string,
+  ): Promise<ReplyTo<Task>> {
+    return this.#deps.calls.ask(fingerprint, task, { client, signal });
   }
 
-  #checkTexts(texts: readonly string[], nameOf: (index: number) => string): void {
-    const { maxInputChars } = this.#deps.config;
-    if (texts.length === 0) {
-      throw new TrivecError('empty_input', 'input must have at least one text.', { param: 'input' });
+  /** Token ids as the text that they stand for: the engine frames and cuts it like any other. */
+  async #asTexts(
+    model: ModelInfo,
+    inputs: readonly TextInput[],
+    prompt: string,
+    caller: { client: string | undefined; timeoutMs: number | undefined; signal: AbortSignal },
+  ): Promise<string[]> {
+    const rows = inputs.filter((input) => typeof input !== 'string');
+    let decoded: string[] = [];
+    if (rows.length > 0) {
+      const cost = rows.reduce((sum, { length }) => sum + length, 0);
+      const task = { kind: 'decode' as const, ids: rows, skipSpecialTokens: true };
+      decoded = (await this.#deps.calls.ask(model.fingerprint, task, caller, cost)).texts;
     }
-    texts.forEach((text, index) => {
-      const param = nameOf(index);
-      if (text === '') throw new TrivecError('empty_input', `${param} is an empty text.`, { param });
-      if (text.length <= maxInputChars) return;
-      throw new TrivecError(
-        'text_too_long',
-        `${param} has ${text.length} characters (UTF-16 units); a request takes at most ${maxInputChars} a text.`,
-        { param },
-      );
+    let next = 0;
+    return inputs.map((input) => {
+      const text = typeof input === 'string' ? input : (decoded[next++] ?? '');
+      return text === '' ? '' : prompt + text;
     });
   }
 }
 
+function taskTemplate(model: ModelInfo, request: EmbedRequest): EmbedTask {
+  return {
+    kind: 'embed',
+    texts: [],
+    outputs: checkOutputs(request.outputs, model),
+    normalize: request.normalize ?? true,
+    // One text must not refuse its neighbours where they are wanted all the same.
+    truncate: request.partial === true || (request.truncate ?? true),
+    truncationDirection: request.truncationDirection ?? 'right',
+    ...(request.dimensions !== undefined && { dimensions: checkDimensions(request.dimensions, model) }),
+    ...(request.returnTokenIds === true && { returnTokenIds: true }),
+  };
+}
+
+/** Parts wait and run beside each other: their longest wait, and the work of all. */
+export function joinTimings(replies: readonly { timings: Timings }[]): Timings {
+  return {
+    queueMs: replies.reduce((most, { timings }) => Math.max(most, timings.queueMs), 0),
+    tokenizeMs: replies.reduce((sum, { timings }) => sum + timings.tokenizeMs, 0),
+    inferMs: replies.reduce((sum, { timings }) => sum + timings.inferMs, 0),
+  };
+}
+
+function tooManyTokens(name: string, tokens: number, maxTokens: number, model: ModelInfo): TrivecError {
+  return new TrivecError(
+    'text_too_long',
+    `${name} has ${tokens} tokens; ${model.name} reads at most ${maxTokens}. Shorten it, or allow "truncate": true.`,
+    { param: name },
+  );
+}
+
 /** Each output once, in the order asked for. `unknown_output` for one that there is not, or that the model lacks. */
 export function checkOutputs(asked: readonly string[], model: ModelInfo): Output[] {
+  if (model.kind === 'reranker') {
+    throw new TrivecError(
+      'invalid_request',
+      `${model.name} is a reranker: it scores pairs and has no vectors.`,
+      {
+        param: 'model',
+      },
+    );
+  }
   return [...new Set(asked)].map((name) => {
     const output = OUTPUTS.find((known) => known === name);
     if (output !== undefined && model.outputs.includes(output)) return output;
@@ -148,5 +243,39 @@ function checkDimensions(dimensions: number, model: ModelInfo): number {
     'invalid_request',
     `dimensions is ${dimensions}; the dense vector of ${model.name} has ${model.denseDims}.`,
     { param: 'dimensions' },
+  );
+}
+
+export interface PromptChoice {
+  prompt?: string | undefined;
+  promptName?: string | undefined;
+  inputType?: 'query' | 'document' | undefined;
+}
+
+/**
+ * What stands before every text: the prompt itself; that of the model by name; or the one that the model wants before
+ * this type of input, if it wants any. `invalid_request` where two are given, or the name is not one of the model's.
+ */
+export function promptOf(
+  { prompt, promptName, inputType }: PromptChoice,
+  model: ModelInfo,
+): string | undefined {
+  const given = Object.entries({ prompt, promptName, inputType }).filter(([, value]) => value !== undefined);
+  if (given.length > 1) {
+    throw new TrivecError('invalid_request', `Give one of ${given.map(([name]) => name).join(', ')}.`, {
+      param: given[1]?.[0] ?? 'prompt',
+    });
+  }
+  if (prompt !== undefined) return prompt;
+  if (inputType !== undefined) return inputType === 'query' ? model.prompts?.query : model.prompts?.passage;
+  if (promptName === undefined) return undefined;
+  const known = Object.entries(model.prompts ?? {});
+  const found = known.find(([name]) => name === promptName)?.[1];
+  if (found !== undefined) return found;
+  const list = known.length === 0 ? 'it has none' : `it has ${known.map(([name]) => name).join(', ')}`;
+  throw new TrivecError(
+    'invalid_request',
+    `${model.name} has no prompt ${JSON.stringify(promptName)}; ${list}.`,
+    { param: 'promptName' },
   );
 }

@@ -105,6 +105,18 @@ export class ModelDirectory {
     throw unavailable(wanted);
   }
 
+  /**
+   * The model that scores pairs: the one named, else the first reranker that is served, else the default model's own
+   * vectors.
+   */
+  async resolveScorer(name: string | undefined): Promise<ModelInfo> {
+    if (name === undefined) {
+      const reranker = (await this.served()).find(({ model }) => model.kind === 'reranker');
+      if (reranker !== undefined) return reranker.model;
+    }
+    return this.resolve(name);
+  }
+
   /** The model that made a job's vectors, and no other revision of it. */
   async resolveFingerprint(pinned: { name: string; fingerprint: string }): Promise<ModelInfo> {
     const workers = await this.#workers();

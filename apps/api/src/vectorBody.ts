@@ -1,29 +1,45 @@
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import {
+  type EncodingFormat,
+  toBase64,
+  toBinary,
+  toInt8,
+  toUbinary,
+  toUint8,
+} from '@trivec/core/vectors/encodings';
 import { JsonBytes } from '@trivec/core/vectors/jsonBytes';
-import type { TextVectors } from '@trivec/core/vectors/types';
+import type { SparseVector, TextVectors, TokenMatrix } from '@trivec/core/vectors/types';
 import type { Embedded } from './embedder.ts';
 
 /** A body above this goes out in pieces of about this size, so that nobody else waits while it is printed. */
 const PIECE_BYTES = 256 * 1024;
 
-export type EncodingFormat = 'float' | 'base64';
+export interface BodyOptions {
+  /** Of the dense vector. */
+  format: EncodingFormat;
+  shape: 'openai' | 'native';
+  withTimings: boolean;
+  /** Sparse vectors by token instead of by index. */
+  tokenNames: ReadonlyMap<number, string> | undefined;
+}
 
 /**
  * A JSON body of vectors, printed without an object tree in between: `JSON.stringify` would print each float32 with
  * 17 digits. A Buffer where it is small, else a stream whose pieces are printed as they are sent.
  */
-export function vectorBody(
-  embedded: Embedded,
-  format: EncodingFormat,
-  shape: 'openai' | 'native',
-): Buffer | Readable {
+export function vectorBody(embedded: Embedded, options: BodyOptions): Buffer | Readable {
+  return printed((out) => print(out, embedded, options));
+}
+
+/** What `steps` prints, at once or, where it is large, while it is sent; it pauses at every yield. */
+export function printed(steps: (out: JsonBytes) => Generator<void>): Buffer | Readable {
   const out = new JsonBytes();
-  const steps = print(out, embedded, format, shape);
+  const running = steps(out);
   let done = false;
-  while (!done && out.length < PIECE_BYTES) done = steps.next().done === true;
+  while (!done && out.length < PIECE_BYTES) done = running.next().done === true;
   if (done) return out.take();
-  return Readable.from(pieces(out, steps), { objectMode: false, highWaterMark: PIECE_BYTES });
+  return Readable.from(pieces(out, running), { objectMode: false, highWaterMark: PIECE_BYTES });
 }
 
 async function* pieces(out: JsonBytes, steps: Generator<void>): AsyncGenerator<Buffer> {
@@ -39,79 +55,119 @@ async function* pieces(out: JsonBytes, steps: Generator<void>): AsyncGenerator<B
 /** Pauses after every text, and after every row of a matrix: one long text alone can be 100 MB. */
 function* print(
   out: JsonBytes,
-  { model, vectors, tokens, warnings, timings }: Embedded,
-  format: EncodingFormat,
-  shape: 'openai' | 'native',
+  { model, vectors, failures, tokens, warnings, timings }: Embedded,
+  options: BodyOptions,
 ): Generator<void> {
+  const isNative = options.shape === 'native';
   out.raw('{"object":"list","data":[');
   for (const [index, vector] of vectors.entries()) {
-    if (index > 0) out.raw(',');
-    if (shape === 'openai') writeOpenAiItem(out, vector, index, format);
-    else yield* writeNativeItem(out, vector, index);
+    out.raw(index > 0 ? ',{' : '{');
+    out.raw(isNative ? '"index":' : '"object":"embedding","index":');
+    out.uint(index);
+    if (isNative) {
+      out.raw(',"tokens":');
+      out.uint(vector.tokens);
+    }
+    const failure = failures.get(index);
+    if (failure !== undefined) {
+      out.raw(',"error":');
+      out.json({ code: failure.code, message: failure.message });
+    } else {
+      yield* writeVectors(out, vector, options);
+    }
+    out.raw('}');
     yield;
   }
   out.raw('],"model":');
   out.json(model.name);
   out.raw(',"usage":');
   out.json({ prompt_tokens: tokens, total_tokens: tokens });
-  if (shape === 'native' || warnings.length > 0) {
+  if (isNative || warnings.length > 0) {
     out.raw(',"warnings":');
     out.json(warnings);
   }
-  if (shape === 'native') {
+  if (options.withTimings) {
     out.raw(',"timings":');
     out.json(timings);
   }
   out.raw('}');
 }
 
-function writeOpenAiItem(
+function* writeVectors(
   out: JsonBytes,
-  { dense }: TextVectors,
-  index: number,
-  format: EncodingFormat,
-): void {
-  const values = dense ?? new Float32Array();
-  out.raw('{"object":"embedding","index":');
-  out.uint(index);
-  out.raw(',"embedding":');
-  if (format === 'float') {
-    out.floats(values);
-  } else {
-    // The machine's own byte order: Node runs on little-endian machines wherever onnxruntime does.
-    out.raw(`"${Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('base64')}"`);
-  }
-  out.raw('}');
-}
-
-function* writeNativeItem(
-  out: JsonBytes,
-  { tokens, dense, sparse, colbert }: TextVectors,
-  index: number,
+  { dense, sparse, colbert }: TextVectors,
+  { format, shape, tokenNames }: BodyOptions,
 ): Generator<void> {
-  out.raw('{"index":');
-  out.uint(index);
-  out.raw(',"tokens":');
-  out.uint(tokens);
   if (dense !== undefined) {
-    out.raw(',"dense":');
-    out.floats(dense);
+    out.raw(shape === 'native' ? ',"dense":' : ',"embedding":');
+    writeDense(out, dense, format);
   }
   if (sparse !== undefined) {
-    out.raw(',"sparse":{"indices":');
-    out.uints(sparse.indices);
-    out.raw(',"values":');
-    out.floats(sparse.values);
-    out.raw('}');
+    out.raw(',"sparse":');
+    writeSparse(out, sparse, tokenNames);
   }
   if (colbert !== undefined) {
-    out.raw(',"colbert":[');
-    for (let row = 0; row < colbert.rows; row++) {
-      if (row > 0) out.raw(',');
-      out.floats(colbert.data, row * colbert.dims, (row + 1) * colbert.dims);
-      yield;
-    }
-    out.raw(']');
+    out.raw(',"colbert":');
+    yield* writeColbert(out, colbert);
   }
-  out.raw('}');
+}
+
+function writeDense(out: JsonBytes, dense: Float32Array, format: EncodingFormat): void {
+  switch (format) {
+    case 'float':
+      out.floats(dense);
+      return;
+    case 'base64':
+      out.raw(`"${toBase64(dense)}"`);
+      return;
+    case 'int8':
+    case 'uint8': {
+      const { values, scale } = format === 'int8' ? toInt8(dense) : toUint8(dense);
+      out.raw(`[${values.join()}],"scale":`);
+      out.float32(scale);
+      return;
+    }
+    case 'binary':
+    case 'ubinary':
+      out.raw(`[${(format === 'binary' ? toBinary(dense) : toUbinary(dense)).join()}]`);
+  }
+}
+
+function writeSparse(
+  out: JsonBytes,
+  { indices, values }: SparseVector,
+  tokenNames: ReadonlyMap<number, string> | undefined,
+): void {
+  if (tokenNames === undefined) {
+    out.raw('{"indices":');
+    out.uints(indices);
+    out.raw(',"values":');
+    out.floats(values);
+    out.raw('}');
+    return;
+  }
+  const order = [...indices.keys()].sort((a, b) => (values[b] ?? 0) - (values[a] ?? 0));
+  out.raw('[');
+  for (const [place, at] of order.entries()) {
+    const id = indices[at] ?? 0;
+    out.raw(place > 0 ? ',{"id":' : '{"id":');
+    out.uint(id);
+    out.raw(',"token":');
+    out.json(tokenNames.get(id) ?? '');
+    out.raw(',"weight":');
+    out.float32(values[at] ?? 0);
+    out.raw('}');
+  }
+  out.raw(']');
+}
+
+/** One row a token, with a pause after each. */
+export function* writeColbert(out: JsonBytes, { rows, dims, data }: TokenMatrix): Generator<void> {
+  out.raw('[');
+  for (let row = 0; row < rows; row++) {
+    if (row > 0) out.raw(',');
+    out.floats(data, row * dims, (row + 1) * dims);
+    yield;
+  }
+  out.raw(']');
 }

@@ -254,6 +254,30 @@ export const OPTIONS = {
     1_000_000,
     'UTF-16 units of one text of a synchronous request.',
   ),
+  sourceDirs: option(
+    'SOURCE_DIRS',
+    Type.Array(Type.String({ minLength: 1 })),
+    [],
+    'Folders whose NDJSON files a job may name as its source, comma-separated. All keys see them.',
+  ),
+  maxOpenJobs: option(
+    'MAX_OPEN_JOBS',
+    count(1),
+    1000,
+    'Jobs of one key that are queued, running or paused; above it POST /jobs answers 429.',
+  ),
+  maxBacklogShards: option(
+    'MAX_BACKLOG_SHARDS',
+    count(1),
+    200_000,
+    'Shards of all jobs that still wait to be embedded; above it POST /jobs answers 429.',
+  ),
+  minFreeBytes: option(
+    'MIN_FREE_BYTES',
+    count(0),
+    1024 ** 3,
+    'Free bytes of disk storage that a new job needs.',
+  ),
   shardMaxDocuments: option(
     'SHARD_MAX_DOCUMENTS',
     count(1, 100_000),

@@ -169,6 +169,41 @@ test('a query says what a body says: fields, chunking, metadata', async (t) => {
     assertError(await postLines(`/jobs?${bad}`, line('a')), 400, 'invalid_request', message, param);
 });
 
+test('dryRun answers 200 with an estimate; a source is named in the body', async (t) => {
+  const { post, postLines, jobs } = await apiRig(t);
+  const dry = await postLines('/jobs?dryRun=true', `${line('a')}${line('b')}{}\n`);
+  assert.equal(dry.statusCode, 200, dry.body);
+  const { documents, accepted, refused } = dry.json();
+  assert.deepEqual([documents, accepted, refused.total], [2, false, 1]);
+  jobs.assertEmpty();
+  await jobs.storage.put('imports/anonymous/a.ndjson', Buffer.from(line('a')));
+  const accepted202 = await post('/jobs', { source: { object: 'a.ndjson' } });
+  assert.equal(accepted202.statusCode, 202, accepted202.body);
+  assert.equal((await jobs.job(accepted202.json().id)).counts.documents, 1);
+  const both = await post('/jobs', { source: { object: 'a.ndjson' }, documents: passages(1) });
+  assertError(both, 400, 'invalid_request', /not both/, 'source');
+  const two = await post('/jobs', { source: { object: 'a.ndjson', file: 'b' } });
+  assertError(two, 400, 'invalid_request', /source/);
+});
+
+test('where there is no room, 429 comes before the body is read', async (t) => {
+  const { postLines, app, jobs } = await apiRig(t);
+  jobs.deps.config.maxOpenJobs = 1;
+  assert.equal((await postLines('/jobs', line('a'))).statusCode, 202);
+  const refused = await postLines('/jobs', line('b'));
+  assertError(refused, 429, 'overloaded', /MAX_OPEN_JOBS/);
+  assert.equal(refused.headers['retry-after'], '30');
+  const address = await app.listen({ host: '127.0.0.1', port: 0 });
+  const neverEnding = new ReadableStream({ pull: () => new Promise(() => {}) });
+  const response = await fetch(`${address}/jobs`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-ndjson' },
+    body: neverEnding,
+    duplex: 'half',
+  } as RequestInit);
+  assert.equal(response.status, 429);
+});
+
 test('options are given once: in the body or in the query', async (t) => {
   const { post, get } = await apiRig(t);
   const documents = [{ id: 'a', text: 'b' }];

@@ -122,33 +122,9 @@ test('the docs page loads from this server only, and all that it loads is there'
   assert.match((await get('/docs/json')).body, /"openapi":"3\.1\.0"/);
 });
 
-test('the OpenAPI document has every route, and a schema for every status', async (t) => {
+test('the OpenAPI document has a schema for every status', async (t) => {
   const { get } = await apiRig(t);
   const document = (await get('/openapi.json')).json();
-  const routes = Object.entries<Record<string, { responses: Record<string, object> }>>(
-    document.paths,
-  ).flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`));
-  assert.deepEqual(routes.sort(), [
-    'DELETE /jobs/{id}',
-    'GET /health/live',
-    'GET /health/ready',
-    'GET /info',
-    'GET /jobs',
-    'GET /jobs/{id}',
-    'GET /jobs/{id}/errors',
-    'GET /jobs/{id}/results',
-    'GET /metrics',
-    'GET /models',
-    'GET /openapi.json',
-    'GET /v1/models',
-    'POST /embeddings',
-    'POST /jobs',
-    'POST /jobs/{id}/cancel',
-    'POST /jobs/{id}/pause',
-    'POST /jobs/{id}/resume',
-    'POST /jobs/{id}/search',
-    'POST /v1/embeddings',
-  ]);
   for (const [path, methods] of Object.entries<
     Record<string, { responses: Record<string, { content?: object }> }>
   >(document.paths)) {

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { type ErrorCode, TrivecError } from '@trivec/core/errors';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
+import { type Load, OverloadedError } from '../admission.ts';
 import { requestId } from './requests.ts';
 
 export interface ErrorBody {
@@ -35,28 +36,72 @@ export const errors = fp<{ maxBodyBytes: number }>(
   { name: 'errors' },
 );
 
-export function sendError(error: TrivecError, request: FastifyRequest, reply: FastifyReply): void {
+/** An error as one of the surfaces says it. Without a body the answer has none. */
+export interface SpokenError {
+  status: number;
+  body?: unknown;
+}
+
+export type ErrorSpeaker = (error: TrivecError, request: FastifyRequest) => SpokenError;
+
+const native: ErrorSpeaker = (error, request) => ({
+  status: error.status,
+  body: errorBody(error, request.id),
+});
+
+export function sendError(
+  error: TrivecError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  speak: ErrorSpeaker = native,
+): void {
   const { code, status, retryAfterSeconds } = error;
   if (status === 500) request.log.error({ err: error.cause ?? error, code }, 'request failed');
   else if (status > 500) request.log.warn({ code }, 'request refused');
   if (retryAfterSeconds !== undefined) reply.header('retry-after', String(retryAfterSeconds));
+  if (error instanceof OverloadedError) reply.headers(loadHeaders(error.load));
+  if (code === 'unauthorized') reply.header('www-authenticate', 'Bearer');
   // Also where no hook has run, such as a malformed URL.
   reply.header('x-request-id', request.id);
-  reply
-    .code(status)
-    .type('application/json; charset=utf-8')
-    .send(JSON.stringify(errorBody(error, request.id)));
+  const spoken = speak(error, request);
+  reply.code(spoken.status);
+  if (spoken.body === undefined) reply.send('');
+  else reply.type('application/json; charset=utf-8').send(JSON.stringify(spoken.body));
+}
+
+export function loadHeaders({ queueDepth, queueCapacity, estimatedWaitMs }: Load): Record<string, string> {
+  return {
+    'x-queue-depth': String(queueDepth),
+    'x-queue-capacity': String(queueCapacity),
+    'x-estimated-wait-ms': String(estimatedWaitMs),
+  };
+}
+
+/** Makes the routes of this scope, its hooks included, say errors in the words of a surface. */
+export function speakErrors(app: FastifyInstance, maxBodyBytes: number, speak: ErrorSpeaker): void {
+  app.setErrorHandler((error, request, reply) =>
+    sendError(fromAny(error, maxBodyBytes), request, reply, speak),
+  );
+  if (app.prefix === '') return;
+  app.setNotFoundHandler((request, reply) =>
+    sendError(new TrivecError('not_found', 'There is no such path.'), request, reply, speak),
+  );
+}
+
+/** What a client may read of an error. What happened inside is for the log. */
+export function publicMessage(error: TrivecError): string {
+  const isInternal = error.status === 500 && error.code !== 'model_failed';
+  return isInternal
+    ? 'Something failed inside the server; its log has the reason under this requestId.'
+    : error.message;
 }
 
 /** What happened inside is for the log: a 500 says only where to look, but for a text that the model cannot run. */
 export function errorBody(error: TrivecError, id: string): ErrorBody {
-  const isInternal = error.status === 500 && error.code !== 'model_failed';
   return {
     error: {
       code: error.code,
-      message: isInternal
-        ? 'Something failed inside the server; its log has the reason under this requestId.'
-        : error.message,
+      message: publicMessage(error),
       param: error.param ?? null,
       requestId: id,
     },

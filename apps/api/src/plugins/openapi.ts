@@ -20,6 +20,10 @@ export const openapi = fp(
         tags: [
           { name: 'jobs', description: 'Corpora, embedded in the background.' },
           { name: 'embeddings', description: 'Texts, embedded while you wait.' },
+          { name: 'scores', description: 'How near texts are.' },
+          { name: 'tokens' },
+          { name: 'openai', description: 'The paths of OpenAI and of bge-m3-embedding-server.' },
+          { name: 'cohere', description: 'The rerank of Cohere and Jina.' },
           { name: 'models' },
           { name: 'operations', description: 'For the machines that look after this one.' },
         ],

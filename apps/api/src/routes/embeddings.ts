@@ -1,69 +1,108 @@
-import { TrivecError } from '@trivec/core/errors';
+import type { ErrorCode } from '@trivec/core/errors';
 import type { FastifyReply } from 'fastify';
 import { clientGone } from '../clientGone.ts';
+import { type Embedded, type EmbedRequest, promptOf } from '../embedder.ts';
 import { errorResponses } from '../schemas/common.ts';
 import { EmbeddingsSchema, embeddingsBody } from '../schemas/embeddings.ts';
-import type { Routes } from '../services.ts';
+import type { Routes, Services } from '../services.ts';
+import { type Inputs, textInputs } from '../textInputs.ts';
 import { vectorBody } from '../vectorBody.ts';
+import { clientOf } from '../viewer.ts';
 
-export const embeddingRoutes: Routes = async (app, { services: { config, models, embedder } }) => {
-  for (const [path, isOpenAi] of [
-    ['/embeddings', false],
-    ['/v1/embeddings', true],
-  ] as const) {
-    app.post(
-      path,
-      {
-        schema: {
-          summary: isOpenAi
-            ? 'Embed texts (the path of OpenAI; further fields are ignored)'
-            : 'Embed texts now',
-          description:
-            'Without `outputs` the answer is that of OpenAI; with `outputs` the items carry the vectors by name.',
-          tags: ['embeddings'],
-          body: embeddingsBody(config, isOpenAi),
-          response: {
-            200: EmbeddingsSchema,
-            ...errorResponses(
-              'invalid_json',
-              'empty_input',
-              'unknown_output',
-              'unknown_model',
-              'body_too_large',
-              'unsupported_media_type',
-              'text_too_long',
-              'overloaded',
-              'model_failed',
-              'model_unavailable',
-              'deadline_exceeded',
-            ),
-          },
-        },
+/** What any request to an engine may end in. */
+export const ENGINE_ERRORS: readonly ErrorCode[] = [
+  'invalid_json',
+  'empty_input',
+  'unknown_output',
+  'unknown_model',
+  'body_too_large',
+  'unsupported_media_type',
+  'text_too_long',
+  'tokenizer_failed',
+  'overloaded',
+  'model_failed',
+  'model_unavailable',
+  'deadline_exceeded',
+];
+
+/** `/embeddings` of trivec itself; OpenAI's path is the same handler with its error object (compat/openai.ts). */
+export const embeddingRoutes: Routes = async (app, { services }) => {
+  app.post(
+    '/embeddings',
+    {
+      schema: {
+        summary: 'Embed texts now',
+        description:
+          'Without `outputs` the answer is that of OpenAI; with `outputs` the items carry the vectors by name.',
+        tags: ['embeddings'],
+        body: embeddingsBody(services.config, false),
+        response: { 200: EmbeddingsSchema, ...errorResponses(...ENGINE_ERRORS) },
       },
-      async (request, reply) => {
-        const { input, model: name, outputs, encoding_format, ...options } = request.body;
-        if (outputs !== undefined && encoding_format === 'base64') {
-          throw new TrivecError('invalid_request', 'encoding_format base64 goes without outputs.', {
-            param: 'encoding_format',
-          });
-        }
-        const texts = typeof input === 'string' ? [input] : input;
-        const model = await models.resolve(name);
-        const signal = clientGone(reply as FastifyReply);
-        const embedded = await embedder.embed(
-          model,
-          { ...options, texts, outputs: outputs ?? ['dense'] },
-          signal,
-        );
-        const body = vectorBody(
-          embedded,
-          encoding_format ?? 'float',
-          outputs === undefined ? 'openai' : 'native',
-        );
-        reply.type('application/json; charset=utf-8');
-        // Printed already: past the schema's serialiser.
-        return (reply as FastifyReply).send(body) as never;
-      },
-    );
-  }
+    },
+    async (request, reply) => {
+      reply.type('application/json; charset=utf-8');
+      const body = await embeddingsAnswer(
+        services,
+        request.body,
+        clientOf(request),
+        clientGone(reply as FastifyReply),
+      );
+      // Printed already: past the schema's serialiser.
+      return (reply as FastifyReply).send(body) as never;
+    },
+  );
 };
+
+export interface EmbeddingsBody extends Omit<EmbedRequest, 'texts' | 'outputs' | 'nameOf' | 'client'> {
+  input: Inputs;
+  model?: string;
+  outputs?: string[];
+  encoding_format?: 'float' | 'base64' | 'int8' | 'uint8' | 'binary' | 'ubinary';
+  sparseFormat?: 'indices' | 'tokens';
+  inputType?: 'query' | 'document';
+  prompt?: string;
+  promptName?: string;
+  timings?: boolean;
+  user?: string;
+}
+
+/** The one handler behind `/embeddings` and `/v1/embeddings`. */
+export async function embeddingsAnswer(
+  { config, models, embedder }: Services,
+  body: EmbeddingsBody,
+  client: string,
+  signal: AbortSignal,
+) {
+  const { input, model: name, outputs, encoding_format = 'float', sparseFormat, timings, ...options } = body;
+  const model = await models.resolve(name);
+  const prompt = promptOf(body, model);
+  const embedded = await embedder.embed(
+    model,
+    { ...options, prompt, texts: textInputs(input, config.maxInputs), outputs: outputs ?? ['dense'], client },
+    signal,
+  );
+  const tokenNames =
+    sparseFormat === 'tokens' ? await namesOfTokens(embedder, embedded, client, signal) : undefined;
+  return vectorBody(embedded, {
+    format: encoding_format,
+    shape: outputs === undefined ? 'openai' : 'native',
+    withTimings: timings ?? outputs !== undefined,
+    tokenNames,
+  });
+}
+
+/** The tokens of all sparse vectors as text, each asked for once. */
+async function namesOfTokens(
+  embedder: Services['embedder'],
+  { model, vectors }: Embedded,
+  client: string,
+  signal: AbortSignal,
+): Promise<Map<number, string>> {
+  const ids = [
+    ...new Set(vectors.flatMap(({ sparse }) => (sparse === undefined ? [] : [...sparse.indices]))),
+  ];
+  if (ids.length === 0) return new Map();
+  const task = { kind: 'decode' as const, ids: ids.map((id) => [id]), skipSpecialTokens: false };
+  const { texts } = await embedder.ask(model.fingerprint, task, signal, client);
+  return new Map(ids.map((id, index) => [id, texts[index] ?? '']));
+}

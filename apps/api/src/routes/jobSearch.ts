@@ -6,7 +6,7 @@ import { clientGone } from '../clientGone.ts';
 import { errorResponses } from '../schemas/common.ts';
 import { JobParams, SearchResultSchema, searchBody } from '../schemas/jobs.ts';
 import type { Routes } from '../services.ts';
-import { viewerOf } from '../viewer.ts';
+import { clientOf, viewerOf } from '../viewer.ts';
 
 const DEFAULT_LIMIT = 10;
 
@@ -48,6 +48,7 @@ export const jobSearchRoutes: Routes = async (app, { services: { config, jobs, m
           dimensions: job.options.dimensions,
           normalize: job.options.normalize,
           returnTokenIds: explain,
+          client: clientOf(request),
           nameOf: () => 'query',
         },
         signal,

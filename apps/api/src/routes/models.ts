@@ -1,42 +1,49 @@
+import type { Static } from 'typebox';
+import type { ModelDirectory } from '../modelDirectory.ts';
 import { errorResponses } from '../schemas/common.ts';
 import { InfoSchema, ModelsSchema } from '../schemas/models.ts';
 import type { Routes } from '../services.ts';
 import { VERSION } from '../version.ts';
 
+/** As OpenAI lists them, and more. */
+export async function modelList(models: ModelDirectory): Promise<Static<typeof ModelsSchema>> {
+  return {
+    object: 'list',
+    data: (await models.served()).map(({ model, isDefault, workers }) => ({
+      id: model.name,
+      object: 'model',
+      created: Math.floor(Math.min(...workers.map(({ startedAtMs }) => startedAtMs)) / 1000),
+      owned_by: 'trivec',
+      default: isDefault,
+      kind: model.kind,
+      fingerprint: model.fingerprint,
+      dtype: model.dtype,
+      outputs: [...model.outputs],
+      denseDims: model.denseDims,
+      colbertDims: model.colbertDims,
+      maxTokens: model.maxTokens,
+      prompts: { ...model.prompts },
+      standIn: model.standIn,
+      description: model.description,
+      license: model.license,
+      workers: workers.length,
+      devices: [...new Set(workers.map(({ device }) => device))],
+    })),
+  };
+}
+
 export const modelRoutes: Routes = async (app, { services: { config, backend, storage, models } }) => {
-  for (const path of ['/models', '/v1/models']) {
-    app.get(
-      path,
-      {
-        schema: {
-          summary: 'Models that requests can name now',
-          tags: ['models'],
-          response: { 200: ModelsSchema, ...errorResponses() },
-        },
+  app.get(
+    '/models',
+    {
+      schema: {
+        summary: 'Models that requests can name now',
+        tags: ['models'],
+        response: { 200: ModelsSchema, ...errorResponses() },
       },
-      async () => ({
-        object: 'list' as const,
-        data: (await models.served()).map(({ model, isDefault, workers }) => ({
-          id: model.name,
-          object: 'model' as const,
-          created: Math.floor(Math.min(...workers.map(({ startedAtMs }) => startedAtMs)) / 1000),
-          owned_by: 'trivec',
-          default: isDefault,
-          fingerprint: model.fingerprint,
-          dtype: model.dtype,
-          outputs: [...model.outputs],
-          denseDims: model.denseDims,
-          colbertDims: model.colbertDims,
-          maxTokens: model.maxTokens,
-          standIn: model.standIn,
-          description: model.description,
-          license: model.license,
-          workers: workers.length,
-          devices: [...new Set(workers.map(({ device }) => device))],
-        })),
-      }),
-    );
-  }
+    },
+    () => modelList(models),
+  );
 
   app.get(
     '/info',

@@ -13,6 +13,8 @@ export interface Metrics {
   /** Texts and tokens that synchronous requests were answered for. */
   requestTexts: Counter<'model'>;
   requestTokens: Counter<'model'>;
+  /** Refused before any work; reason is `queue` or `rate_limit`. */
+  requestsRefused: Counter<'reason'>;
   /** Read from the registry at each scrape by the API. */
   workers: Gauge<'model'>;
   requestsWaiting: Gauge<'model'>;
@@ -74,6 +76,12 @@ export function createMetrics(options: { processMetrics?: boolean } = {}): Metri
       name: 'trivec_request_tokens_total',
       help: 'Tokens that synchronous requests were answered for, special tokens included.',
       labelNames: ['model'],
+      registers,
+    }),
+    requestsRefused: new Counter({
+      name: 'trivec_requests_refused_total',
+      help: 'Requests that were told to come back later, by reason.',
+      labelNames: ['reason'],
       registers,
     }),
     workers: new Gauge({

@@ -1,0 +1,160 @@
+import type { TrivecError } from '@trivec/core/errors';
+import type { FastifyReply } from 'fastify';
+import { Type } from 'typebox';
+import { clientGone } from '../../clientGone.ts';
+import { type ErrorSpeaker, publicMessage, speakErrors } from '../../plugins/errors.ts';
+import { nullable, SparseSchema } from '../../schemas/common.ts';
+import { EmbeddingsSchema, embeddingsBody, UsageSchema } from '../../schemas/embeddings.ts';
+import { ModelsSchema } from '../../schemas/models.ts';
+import type { Routes } from '../../services.ts';
+import { textInputs } from '../../textInputs.ts';
+import { printed } from '../../vectorBody.ts';
+import { clientOf } from '../../viewer.ts';
+import { embeddingsAnswer } from '../embeddings.ts';
+import { modelList } from '../models.ts';
+import { peerResponses } from './peer.ts';
+
+const OpenAiErrorSchema = Type.Object({
+  error: Type.Object({
+    message: Type.String(),
+    type: Type.String(),
+    param: nullable(Type.String()),
+    code: nullable(Type.String()),
+  }),
+});
+
+export const openAiError: ErrorSpeaker = (error) => ({
+  status: error.status,
+  body: {
+    error: {
+      message: publicMessage(error),
+      type: typeOf(error),
+      param: error.param ?? null,
+      code: codeOf(error),
+    },
+  },
+});
+
+function typeOf({ status }: TrivecError): string {
+  if (status === 429) return 'rate_limit_error';
+  if (status === 401) return 'authentication_error';
+  return status < 500 ? 'invalid_request_error' : 'server_error';
+}
+
+/** OpenAI's own names where it has one for the case. */
+function codeOf({ code }: TrivecError): string {
+  if (code === 'unauthorized') return 'invalid_api_key';
+  if (code === 'unknown_model') return 'model_not_found';
+  if (code === 'rate_limited') return 'rate_limit_exceeded';
+  return code;
+}
+
+const SparseItem = { index: Type.Integer(), sparse_values: SparseSchema };
+
+/** OpenAI's paths, and what bge-m3-embedding-server has beside them. */
+export const openAiRoutes: Routes = async (app, { services }) => {
+  const { config, models, embedder } = services;
+  speakErrors(app, config.maxBodyBytes, openAiError);
+  const responses = <S extends Parameters<typeof peerResponses>[0]>(ok: S) =>
+    peerResponses(ok, OpenAiErrorSchema, [400, 401, 403, 404, 413, 415, 422, 429, 500, 503, 504]);
+
+  app.post(
+    '/v1/embeddings',
+    {
+      schema: {
+        summary: 'Embed texts (the path of OpenAI; further fields are ignored)',
+        description:
+          'The fields of POST /embeddings; without `outputs` the answer is that of OpenAI. Errors are OpenAI’s.',
+        tags: ['openai'],
+        body: embeddingsBody(config, true),
+        response: responses(EmbeddingsSchema),
+      },
+    },
+    async (request, reply) => {
+      reply.type('application/json; charset=utf-8');
+      const signal = clientGone(reply as FastifyReply);
+      const body = await embeddingsAnswer(services, request.body, clientOf(request), signal);
+      return (reply as FastifyReply).send(body) as never;
+    },
+  );
+
+  app.get(
+    '/v1/models',
+    {
+      schema: {
+        summary: 'Models that requests can name now (the path of OpenAI)',
+        tags: ['openai'],
+        response: responses(ModelsSchema),
+      },
+    },
+    () => modelList(models),
+  );
+
+  for (const [path, withDense] of [
+    ['/v1/sparse-embeddings', false],
+    ['/v1/embeddings::both', true],
+  ] as const) {
+    app.post(
+      path,
+      {
+        schema: {
+          summary: withDense ? 'Dense and sparse vectors at once' : 'Sparse vectors',
+          description: 'As bge-m3-embedding-server answers them. The fields of POST /embeddings.',
+          tags: ['openai'],
+          body: embeddingsBody(config, true),
+          response: responses(
+            Type.Object({
+              object: Type.Literal('list'),
+              data: Type.Array(
+                Type.Object(withDense ? { ...SparseItem, embedding: Type.Array(Type.Number()) } : SparseItem),
+              ),
+              model: Type.String(),
+              usage: UsageSchema,
+            }),
+          ),
+        },
+      },
+      async (request, reply) => {
+        const { input, model: name, truncate, normalize, dimensions, timeoutMs } = request.body;
+        const model = await models.resolve(name);
+        const { vectors, tokens } = await embedder.embed(
+          model,
+          {
+            texts: textInputs(input, config.maxInputs),
+            outputs: withDense ? ['dense', 'sparse'] : ['sparse'],
+            truncate,
+            normalize,
+            dimensions,
+            timeoutMs,
+            client: clientOf(request),
+          },
+          clientGone(reply as FastifyReply),
+        );
+        reply.type('application/json; charset=utf-8');
+        const body = printed(function* (out) {
+          out.raw('{"object":"list","data":[');
+          for (const [index, { dense, sparse }] of vectors.entries()) {
+            out.raw(index > 0 ? ',{"index":' : '{"index":');
+            out.uint(index);
+            if (dense !== undefined) {
+              out.raw(',"embedding":');
+              out.floats(dense);
+            }
+            out.raw(',"sparse_values":{"indices":');
+            out.uints(sparse?.indices ?? []);
+            out.raw(',"values":');
+            out.floats(sparse?.values ?? []);
+            out.raw('}}');
+            yield;
+          }
+          out.raw('],"model":');
+          out.json(model.name);
+          out.raw(',"usage":');
+          out.json({ prompt_tokens: tokens, total_tokens: tokens });
+          out.raw('}');
+        });
+        return (reply as FastifyReply).send(body) as never;
+      },
+    );
+  }
+};
