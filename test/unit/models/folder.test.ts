@@ -137,9 +137,9 @@ test('inputs and outputs that are not known are named', () => {
     () => readContract([ids, value('past_key_values', 'b')], [value('dense', 'b', 8)], undefined),
     { code, message: /past_key_values float\[b\]/ },
   );
-  assert.throws(() => readContract([ids], [value('logits', 'b', 1)], undefined), {
+  assert.throws(() => readContract([ids], [value('pooler', 'b', 1)], undefined), {
     code,
-    message: /logits float\[b,1\].*dense_vecs/,
+    message: /pooler float\[b,1\].*dense_vecs/,
   });
   assert.throws(() => readContract([ids], [value('dense', 'b', 'l', 8)], undefined), {
     code,
@@ -176,18 +176,46 @@ test('CLS, EOS, padding and unknown carry no lexical weight; the mask token does
   });
 });
 
-test('models are found by name or by path; anything else is told what there is', async () => {
-  assert.deepEqual(await locateModel(join(MODELS, 'tiny-m3')), {
-    name: undefined,
-    folder: join(MODELS, 'tiny-m3'),
+const NOWHERE = { modelsDir: undefined, modelsFile: undefined, modelDtype: undefined };
+
+test('models are found by name, by path, in the catalog or on the hub', async () => {
+  const path = join(MODELS, 'tiny-m3');
+  assert.equal((await locateModel(path, NOWHERE)).folder, path);
+  const named = await locateModel('tiny-m3', { ...NOWHERE, modelsDir: MODELS });
+  assert.deepEqual([named.name, named.folder, named.hub], ['tiny-m3', path, undefined]);
+  for (const name of ['bge-m3', 'BAAI/bge-m3']) {
+    const { hub, stated, aliases } = await locateModel(name, NOWHERE);
+    assert.deepEqual(hub, {
+      repo: 'BAAI/bge-m3',
+      revision: 'main',
+      choice: { dtype: 'fp32', file: 'onnx/model.onnx' },
+    });
+    assert.equal(stated?.pooling, 'cls');
+    assert.ok(aliases.includes('bge-m3') && aliases.includes('BAAI/bge-m3'));
+  }
+  const other = await locateModel('someone/some-model', NOWHERE);
+  assert.deepEqual(
+    [other.name, other.hub?.repo, other.stated],
+    ['someone/some-model', 'someone/some-model', undefined],
+  );
+});
+
+test('the precision picks the file, and is part of the name', async () => {
+  const fp16 = await locateModel('all-MiniLM-L6-v2', { ...NOWHERE, modelDtype: 'fp16' });
+  assert.equal(fp16.name, 'sentence-transformers/all-MiniLM-L6-v2@fp16');
+  assert.deepEqual(fp16.choice, { dtype: 'fp16', file: 'onnx/model_fp16.onnx' });
+  await assert.rejects(locateModel('bge-m3', { ...NOWHERE, modelDtype: 'int8-dynamic' }), {
+    code: 'invalid_config',
+    param: 'MODEL_DTYPE',
+    message: /BAAI\/bge-m3 is not published as int8-dynamic; there is fp32/,
   });
-  assert.deepEqual(await locateModel('tiny-m3', { modelsDir: MODELS }), {
-    name: 'tiny-m3',
-    folder: join(MODELS, 'tiny-m3'),
-  });
-  for (const name of ['tiny-m4', '../models/tiny-m3', 'constructor'])
-    await assert.rejects(locateModel(name, { modelsDir: MODELS }), {
+  assert.equal((await locateModel('bge-m3-onnx-int8', NOWHERE)).choice.dtype, 'int8-dynamic');
+});
+
+test('what is none of these is told what there is', async () => {
+  for (const name of ['tiny-m4', '../models/tiny-m3', './nowhere', 'constructor'])
+    await assert.rejects(locateModel(name, { ...NOWHERE, modelsDir: MODELS }), {
       code: 'invalid_model',
-      message: /trivec-mini, tiny-bert-mean, tiny-m3, tiny-m3-raw/,
+      message: /trivec-mini, tiny-.*BAAI\/bge-m3/,
     });
 });

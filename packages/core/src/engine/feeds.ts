@@ -5,9 +5,10 @@ import type { PackedBatch } from './finishBatch.ts';
 
 export interface Feed {
   name: string;
-  dtype: 'int64' | 'int32';
-  /** [texts, length] row-major. */
-  data: BigInt64Array | Int32Array;
+  dtype: GraphInput['dtype'];
+  dims: readonly number[];
+  /** Row-major. */
+  data: BigInt64Array | Int32Array | Float32Array | Uint16Array;
 }
 
 export interface FeedPlan {
@@ -22,9 +23,15 @@ export function buildFeeds(
   length: number,
   plan: FeedPlan,
 ): Feed[] {
-  return plan.inputs.map(({ name, role, dtype }) => {
+  const texts = batch.lengths.length;
+  return plan.inputs.map(({ name, role, dtype, past }) => {
+    // A past of no tokens has no numbers, whatever its other sizes.
+    if (role === 'past') {
+      const data = dtype === 'float16' ? new Uint16Array(0) : new Float32Array(0);
+      return { name, dtype, dims: [texts, past?.heads ?? 0, 0, past?.size ?? 0], data };
+    }
     const values = fill(role, batch, length, plan);
-    return { name, dtype, data: dtype === 'int64' ? widen(values) : values };
+    return { name, dtype, dims: [texts, length], data: dtype === 'int64' ? widen(values) : values };
   });
 }
 

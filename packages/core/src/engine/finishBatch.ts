@@ -60,7 +60,10 @@ export function finishBatch(
   let denseDims = 0;
   if (dense !== undefined) {
     const { pooling } = heads.dense!;
-    denseDims = expectShape(dense, pooling === undefined ? [count, 0] : [count, length, 0]);
+    const isScalar = pooling === undefined && dense.dims.length === 1;
+    denseDims = isScalar
+      ? expectShape(dense, [count]) / count
+      : expectShape(dense, pooling === undefined ? [count, 0] : [count, length, 0]);
     denseOut = new Float32Array(wants.reduce((sum, want) => sum + denseSize(want, denseDims), 0));
     for (let b = 0, at = 0; b < count; b++) {
       const size = denseSize(wants[b]!, denseDims);

@@ -93,11 +93,12 @@ export class InferenceSession implements Device {
   }
 
   #setup(): ThreadSetup {
-    const { graphFile, addedHeadsFolder, inputs, heads, padId, paddingSide } = this.#model;
+    const { graphFile, addedHeadsFolder, yesNo, inputs, heads, padId, paddingSide } = this.#model;
     const { device, intraOpThreads, allowSpinning } = this.#options;
     return {
       graphFile,
       addedHeadsFolder,
+      yesNo,
       inputs,
       heads,
       padId,

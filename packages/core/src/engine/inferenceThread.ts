@@ -7,6 +7,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { env, InferenceSession, Tensor, type TypedTensor } from 'onnxruntime-node';
 import { TrivecError } from '../errors.ts';
 import { addHeads } from '../onnx/addHeads.ts';
+import { addYesNo } from '../onnx/addYesNo.ts';
 import { readModelFile } from '../onnx/inspect.ts';
 import { readM3Heads } from '../onnx/m3Heads.ts';
 import type { HeadPlan } from '../vectors/headPlan.ts';
@@ -31,6 +32,10 @@ interface Graph {
 }
 
 async function loadGraph(): Promise<Graph> {
+  if (setup.yesNo !== undefined) {
+    const { bytes, output } = addYesNo(await readModelFile(setup.graphFile), setup.yesNo);
+    return { source: bytes, heads: { ...setup.heads, dense: { output } } };
+  }
   if (setup.addedHeadsFolder === undefined) return { source: setup.graphFile, heads: setup.heads };
   const { bytes, outputs } = addHeads(
     await readModelFile(setup.graphFile),
@@ -98,13 +103,10 @@ async function run(
   batch: PackedBatch,
 ): Promise<{ vectors: PackedVectors; inferMs: number }> {
   const length = batch.lengths.reduce((most, tokens) => Math.max(most, tokens), 0);
-  const shape = [batch.lengths.length, length];
   const feeds: Record<string, Tensor> = {};
-  for (const { name, dtype, data } of buildFeeds(batch, length, setup))
-    feeds[name] =
-      dtype === 'int64'
-        ? new Tensor('int64', data as BigInt64Array, shape)
-        : new Tensor('int32', data as Int32Array, shape);
+  // The constructor's overloads name every pair of type and data; the feeds were built as such pairs.
+  for (const { name, dtype, data, dims } of buildFeeds(batch, length, setup))
+    feeds[name] = new Tensor(dtype as 'int64', data as BigInt64Array, dims);
   const startedAt = performance.now();
   const results = await session.run(feeds, wantedOutputs(heads, batch));
   const inferMs = performance.now() - startedAt;

@@ -1,13 +1,18 @@
 import type { Config } from '../config.ts';
-import { describeModelFolder } from '../models/folder.ts';
-import { locateModel } from '../models/locate.ts';
+import { describeModel } from '../models/describe.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { createEngine } from './engine.ts';
+import { createEngine, type EngineOptions } from './engine.ts';
 import type { Engine } from './types.ts';
 
-/** The configured model, found, described and running. Throws `invalid_model` or `device_unavailable`. */
-export async function loadEngine(config: Config, logger: Logger): Promise<Engine> {
-  const { folder, name } = await locateModel(config.model, config);
-  const model = await describeModelFolder(folder, name);
-  return createEngine({ model, config, logger });
+/**
+ * The configured model, found (downloaded where it has to be), described and running.
+ * Throws `invalid_model`, `invalid_config`, `download_failed`, `storage_full` or `device_unavailable`.
+ */
+export async function loadEngine(
+  config: Config,
+  logger: Logger,
+  { name = config.model, ...options }: { name?: string } & Pick<EngineOptions, 'onUnavailable'> = {},
+): Promise<Engine> {
+  const model = await describeModel(name, config, logger);
+  return createEngine({ model, config, logger, ...options });
 }

@@ -1,5 +1,6 @@
 /** What the engine and its inference thread say to each other. */
 import type { GraphInput } from '../models/graphContract.ts';
+import type { YesNo } from '../onnx/addYesNo.ts';
 import type { HeadPlan, PaddingSide } from '../vectors/headPlan.ts';
 import type { PackedBatch, PackedVectors } from './finishBatch.ts';
 import type { Provider } from './providers.ts';
@@ -9,6 +10,7 @@ export interface ThreadSetup {
   addedHeadsFolder: string | undefined;
   inputs: readonly GraphInput[];
   heads: HeadPlan;
+  yesNo: YesNo | undefined;
   padId: number;
   paddingSide: PaddingSide;
   providers: readonly Provider[];

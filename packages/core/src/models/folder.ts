@@ -4,15 +4,19 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { type Static, type TSchema, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { TrivecError } from '../errors.ts';
+import type { YesNo } from '../onnx/addYesNo.ts';
 import { type GraphInspection, inspectModelFile } from '../onnx/inspect.ts';
 import { COLBERT_HEAD_FILE, SPARSE_HEAD_FILE } from '../onnx/m3Heads.ts';
 import { type HeadPlan, type PaddingSide, POOLINGS, type Pooling } from '../vectors/headPlan.ts';
 import { OUTPUTS } from '../vectors/types.ts';
+import type { CatalogEntry } from './catalog.ts';
 import { fingerprintOf } from './fingerprint.ts';
 import { findModelFiles, readJson } from './folderFiles.ts';
 import { type GraphContract, type GraphInput, readContract } from './graphContract.ts';
-import type { ModelInfo } from './modelInfo.ts';
+import type { GraphChoice } from './graphFile.ts';
+import { MODEL_KINDS, type ModelInfo } from './modelInfo.ts';
 import type { PairPrompt } from './pairs.ts';
+import { readReranker } from './reranker.ts';
 import { readSpecialTokens } from './specialTokens.ts';
 
 export interface ModelDescription {
@@ -28,10 +32,12 @@ export interface ModelDescription {
   heads: HeadPlan;
   /** Folder of `sparse_linear.pt` and `colbert_linear.pt`, whose heads are to be added to the graph. */
   addedHeadsFolder: string | undefined;
+  /** A generating model whose next word is the judgement. */
+  yesNo?: YesNo | undefined;
   padId: number;
   paddingSide: PaddingSide;
   /** A reranker that is asked in words. */
-  pairPrompt?: PairPrompt;
+  pairPrompt?: PairPrompt | undefined;
 }
 
 /** What a folder may say of itself in `trivec.json`; everything may be left out. */
@@ -44,17 +50,32 @@ const TRIVEC_JSON = Type.Object(
     dtype: Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,31}$' }),
     maxTokens: Type.Integer({ minimum: 3 }),
     pooling: Type.Enum([...POOLINGS]),
+    kind: Type.Enum([...MODEL_KINDS]),
+    pairPrompt: Type.Enum(['qwen3']),
+    prompts: Type.Object({ query: Type.Optional(Type.String()), passage: Type.Optional(Type.String()) }),
   },
   { additionalProperties: true },
 );
 type TrivecJson = Partial<Static<typeof TRIVEC_JSON>>;
 
+export interface DescribeOptions {
+  /** What it is called; else what its trivec.json says, else the folder's name. */
+  name?: string | undefined;
+  aliases?: readonly string[] | undefined;
+  choice?: GraphChoice | undefined;
+  /** What the catalog says of it; goes before what the folder says. */
+  stated?: Partial<CatalogEntry> | undefined;
+}
+
 /**
  * Looks at a folder with config.json, tokenizer.json and an ONNX graph (also under `onnx/`).
  * Throws `invalid_model` saying what was found and what is expected.
  */
-export async function describeModelFolder(folder: string, name?: string): Promise<ModelDescription> {
-  const files = await findModelFiles(folder);
+export async function describeModelFolder(
+  folder: string,
+  { name, aliases = [], choice = {}, stated = {} }: DescribeOptions = {},
+): Promise<ModelDescription> {
+  const files = await findModelFiles(folder, choice);
   const [own, config, tokenizer] = [
     checkTrivecJson(await readJson(join(folder, 'trivec.json'))),
     (await readJson(files.config)) ?? {},
@@ -62,39 +83,55 @@ export async function describeModelFolder(folder: string, name?: string): Promis
   ];
   const tokenizerConfig = await readJson(join(dirname(files.tokenizer), 'tokenizer_config.json'));
   const inspection = await inspectModelFile(files.graph);
-  const pooling = own.pooling ?? (await readPooling(folder));
+  const pooling = stated.pooling ?? own.pooling ?? (await readPooling(folder));
   const contract = readContract(inspection.inputs, inspection.outputs, pooling);
   const addedHeadsFolder = contract.isBackbone ? await findHeadFiles(folder, files.graph) : undefined;
   const heads = addedHeadsFolder === undefined ? contract.heads : headsToAdd();
-  if (Object.keys(heads).length === 0)
+  const special = readSpecialTokens(tokenizer, tokenizerConfig);
+  checkVocabulary(special.vocabularySize, inspection, config, folder);
+  const hasHeads = Object.keys(heads).length > 0;
+  const kind = stated.kind ?? own.kind ?? (!hasHeads && contract.logits ? 'reranker' : 'embedding');
+  const reranker =
+    kind === 'reranker'
+      ? readReranker(contract, { tokenizer, config, prompt: stated.pairPrompt ?? own.pairPrompt, folder })
+      : undefined;
+  if (reranker === undefined && !hasHeads)
     throw new TrivecError(
       'invalid_model',
       `The graph of ${folder} gives token vectors only; 1_Pooling/config.json or "pooling" in trivec.json must say how to pool them.`,
     );
-  const special = readSpecialTokens(tokenizer, tokenizerConfig);
-  checkVocabulary(special.vocabularySize, inspection, config, folder);
   const hiddenSize = numberOf(config.hidden_size) ?? 0;
-  const dtype = own.dtype ?? guessDtype(files.graph, inspection);
-  const plan = { ...heads, ignoredSparseIds: special.ignoredSparseIds };
-  const maxTokens = await readMaxTokens(folder, config, tokenizerConfig, own);
+  const dtype = own.dtype ?? choice.dtype ?? guessDtype(files.graph, inspection);
+  const plan = reranker?.heads ?? { ...heads, ignoredSparseIds: special.ignoredSparseIds };
+  const maxTokens = await readMaxTokens(folder, config, tokenizerConfig, [own.maxTokens, stated.maxTokens]);
+  const denseDims = kind === 'reranker' || plan.dense === undefined ? 0 : (contract.denseDims ?? hiddenSize);
+  if (stated.dims !== undefined && denseDims !== 0 && stated.dims !== denseDims)
+    throw new TrivecError(
+      'invalid_model',
+      `The catalog gives ${stated.name} ${stated.dims} dimensions; the graph in ${folder} has ${denseDims}.`,
+    );
+  const called = name ?? own.name ?? basename(resolve(folder));
+  const prompts = stated.prompts ?? own.prompts;
+  const facts = { dtype, plan, maxTokens, ...(reranker && { yesNo: reranker.yesNo ?? null }) };
   return {
     info: {
-      kind: 'embedding',
-      name: name ?? own.name ?? basename(resolve(folder)),
-      fingerprint: await fingerprintOf(fingerprintFiles(files, inspection, addedHeadsFolder), {
-        dtype,
-        plan,
-        maxTokens,
-      }),
+      kind,
+      name: called,
+      ...(aliases.length > 0 && { aliases: [...new Set(aliases)].filter((alias) => alias !== called) }),
+      fingerprint: await fingerprintOf(fingerprintFiles(files, inspection, addedHeadsFolder), facts),
       dtype,
-      outputs: OUTPUTS.filter((output) => plan[output] !== undefined),
-      denseDims: plan.dense === undefined ? 0 : (contract.denseDims ?? hiddenSize),
-      colbertDims: plan.colbert === undefined ? 0 : (contract.colbertDims ?? hiddenSize),
+      ...(dtype === 'int8-dynamic' && { batchDependent: true }),
+      outputs: reranker ? [] : OUTPUTS.filter((output) => plan[output] !== undefined),
+      denseDims,
+      colbertDims: reranker || plan.colbert === undefined ? 0 : (contract.colbertDims ?? hiddenSize),
       maxTokens,
       standIn: own.standIn ?? false,
       description:
-        own.description ?? `${String(config.model_type ?? 'encoder')} from ${basename(resolve(folder))}`,
-      license: own.license ?? 'not stated',
+        own.description ??
+        stated.description ??
+        `${String(config.model_type ?? 'encoder')} from ${basename(resolve(folder))}`,
+      license: own.license ?? stated.licence ?? 'not stated',
+      ...(prompts && { prompts }),
     },
     folder,
     graphFile: files.graph,
@@ -102,10 +139,15 @@ export async function describeModelFolder(folder: string, name?: string): Promis
     inputs: contract.inputs,
     heads: plan,
     addedHeadsFolder,
+    yesNo: reranker?.yesNo,
     padId: special.padId ?? numberOf(config.pad_token_id) ?? 0,
     // A decoder's last token is exact on either side; encoders with learned positions need the right one.
     paddingSide:
-      plan.dense?.pooling === 'last' && tokenizerConfig?.padding_side === 'left' ? 'left' : 'right',
+      reranker?.yesNo !== undefined ||
+      (plan.dense?.pooling === 'last' && tokenizerConfig?.padding_side === 'left')
+        ? 'left'
+        : 'right',
+    pairPrompt: reranker?.pairPrompt,
   };
 }
 
@@ -200,7 +242,7 @@ async function readMaxTokens(
   folder: string,
   config: Record<string, unknown>,
   tokenizerConfig: Record<string, unknown> | undefined,
-  own: TrivecJson,
+  stated: readonly (number | undefined)[],
 ): Promise<number> {
   const positions = numberOf(config.max_position_embeddings);
   const isRoberta = /roberta|camembert|xlm-r/.test(String(config.model_type ?? ''));
@@ -211,7 +253,7 @@ async function readMaxTokens(
   const sentence = await readJson(join(folder, 'sentence_bert_config.json'));
   const limits = [
     table,
-    own.maxTokens,
+    ...stated,
     numberOf(sentence?.max_seq_length),
     numberOf(tokenizerConfig?.model_max_length),
   ].filter((limit) => limit !== undefined);

@@ -2,6 +2,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TrivecError } from '../errors.ts';
+import { chooseGraph, type GraphChoice } from './graphFile.ts';
+import { exists } from './hubCache.ts';
 
 export interface ModelFiles {
   /** Absolute or as the folder was given. */
@@ -11,31 +13,28 @@ export interface ModelFiles {
 }
 
 /**
- * `model.onnx`, else the only `.onnx` file; in the folder, else in its `onnx/`. The tokenizer and the
- * configuration lie in either. Throws `invalid_model` naming what is missing and what was found.
+ * The graph as `chooseGraph` picks it, in the folder or in its `onnx/`. The tokenizer and the configuration lie in
+ * either. Throws `invalid_model` naming what is missing and what was found.
  */
-export async function findModelFiles(folder: string): Promise<ModelFiles> {
+export async function findModelFiles(folder: string, choice: GraphChoice = {}): Promise<ModelFiles> {
   const here = await listFolder(folder);
   if (here === undefined)
     throw new TrivecError('invalid_model', `The model folder ${folder} does not exist or cannot be read.`);
-  const below = ((await listFolder(join(folder, 'onnx'))) ?? []).map((name) => join('onnx', name));
-  const pick = (...names: string[]): string => {
-    const all = [...here, ...below];
-    const found = [...names, ...names.map((name) => join('onnx', name))].find((name) => all.includes(name));
+  const below = ((await listFolder(join(folder, 'onnx'))) ?? []).map((name) => `onnx/${name}`);
+  const deep = choice.file !== undefined && (await exists(join(folder, choice.file))) ? [choice.file] : [];
+  const all = [...here, ...below, ...deep];
+  const graph = chooseGraph(all, choice, `The model folder ${folder}`);
+  const pick = (name: string): string => {
+    const beside = graph.slice(0, graph.lastIndexOf('/') + 1) + name;
+    const found = [name, beside, `onnx/${name}`].find((path) => all.includes(path));
     if (found === undefined)
       throw new TrivecError(
         'invalid_model',
-        `The model folder ${folder} has no ${names.join(' or ')}; it holds ${shown(all)}.`,
+        `The model folder ${folder} has no ${name}; it holds ${shown(all)}.`,
       );
     return join(folder, found);
   };
-  const only = [here, below].map((names) => names.filter((name) => name.endsWith('.onnx')));
-  const single = only.find((names) => names.length === 1)?.[0];
-  return {
-    graph: pick('model.onnx', ...(single === undefined ? [] : [single])),
-    tokenizer: pick('tokenizer.json'),
-    config: pick('config.json'),
-  };
+  return { graph: join(folder, graph), tokenizer: pick('tokenizer.json'), config: pick('config.json') };
 }
 
 async function listFolder(folder: string): Promise<string[] | undefined> {

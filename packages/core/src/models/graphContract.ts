@@ -3,13 +3,18 @@ import { TrivecError } from '../errors.ts';
 import type { GraphValue } from '../onnx/inspect.ts';
 import type { HeadPlan, Pooling } from '../vectors/headPlan.ts';
 
-/** What trivec can feed: token ids, 1 for a token and 0 for padding, zeros, and 0, 1, 2 … over the tokens. */
-export type InputRole = 'ids' | 'mask' | 'types' | 'positions';
+/**
+ * What trivec can feed: token ids, 1 for a token and 0 for padding, 1 for the second text of a pair, 0, 1, 2 … over the
+ * tokens, and the empty past of a decoder.
+ */
+export type InputRole = 'ids' | 'mask' | 'types' | 'positions' | 'past';
 
 export interface GraphInput {
   name: string;
   role: InputRole;
-  dtype: 'int64' | 'int32';
+  dtype: 'int64' | 'int32' | 'float32' | 'float16';
+  /** Of a decoder's past [texts, heads, 0, size]. */
+  past?: { heads: number; size: number };
 }
 
 export interface GraphContract {
@@ -20,7 +25,11 @@ export interface GraphContract {
   colbertDims: number | undefined;
   /** True where the graph ends with token vectors only, so that heads may still be added to it. */
   isBackbone: boolean;
+  /** A reranker's one logit a text, [B] or [B, 1]; or logits of a vocabulary for every token, [B, L, V]. */
+  logits: { output: string; overVocabulary: boolean } | undefined;
 }
+
+const PAST = /^past_key_values\.\d+\.(key|value)$/;
 
 const INPUT_ROLES: Readonly<Record<string, InputRole>> = {
   input_ids: 'ids',
@@ -35,6 +44,7 @@ const OUTPUT_NAMES = {
   sparse: ['sparse_vecs', 'sparse_weights', 'sparse'],
   colbert: ['colbert_vecs', 'colbert_vectors', 'colbert'],
   hidden: ['last_hidden_state', 'token_embeddings'],
+  logits: ['logits', 'score', 'scores'],
 };
 
 /**
@@ -50,7 +60,8 @@ export function readContract(
   const sparse = find(outputs, OUTPUT_NAMES.sparse, [2, 3]);
   const colbert = find(outputs, OUTPUT_NAMES.colbert, [3]);
   const hidden = find(outputs, OUTPUT_NAMES.hidden, [3]);
-  if (!dense && !sparse && !colbert && !hidden)
+  const logits = find(outputs, OUTPUT_NAMES.logits, [1, 2, 3]);
+  if (!dense && !sparse && !colbert && !hidden && !logits)
     throw new TrivecError(
       'invalid_model',
       `The graph's outputs are ${list(outputs)}; expected one of ${Object.values(OUTPUT_NAMES).flat().join(', ')}.`,
@@ -68,10 +79,13 @@ export function readContract(
     denseDims: lastDim(denseSource),
     colbertDims: lastDim(colbert),
     isBackbone: !sparse && !colbert && hidden !== undefined,
+    logits: logits && { output: logits.name, overVocabulary: logits.shape?.length === 3 },
   };
 }
 
 function toInput(input: GraphValue, all: readonly GraphValue[]): GraphInput {
+  const past = PAST.test(input.name) ? readPast(input) : undefined;
+  if (past !== undefined) return past;
   const role = INPUT_ROLES[input.name];
   if (role === undefined || !all.some(({ name }) => name === 'input_ids'))
     throw new TrivecError(
@@ -84,6 +98,18 @@ function toInput(input: GraphValue, all: readonly GraphValue[]): GraphInput {
       `The graph's input ${input.name} is ${input.dtype}; expected int64.`,
     );
   return { name: input.name, role, dtype: input.dtype };
+}
+
+/** float [B, heads, past, size] for each layer, key and value. */
+function readPast(input: GraphValue): GraphInput {
+  const [, heads, , size] = input.shape ?? [];
+  const dtype = input.dtype === 'float' ? 'float32' : input.dtype;
+  if (typeof heads !== 'number' || typeof size !== 'number' || (dtype !== 'float32' && dtype !== 'float16'))
+    throw new TrivecError(
+      'invalid_model',
+      `The graph's input is ${describe(input)}; expected float[batch,heads,past,size] with the numbers of heads and size.`,
+    );
+  return { name: input.name, role: 'past', dtype, past: { heads, size } };
 }
 
 function find(

@@ -3,43 +3,109 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Config } from '../config.ts';
 import { TrivecError } from '../errors.ts';
+import { type CatalogEntry, FILE_DTYPES, findInCatalog, readCatalog, shortName } from './catalog.ts';
+import type { GraphChoice } from './graphFile.ts';
+import type { HubModel } from './hub.ts';
 
 /** Models that come with trivec, by the name they are asked for. */
-const BUILT_IN: Readonly<Record<string, string>> = {
+export const BUILT_IN: Readonly<Record<string, string>> = {
   'trivec-mini': fileURLToPath(new URL('../../../../models/mini', import.meta.url)),
 };
 
 export interface LocatedModel {
-  /** As configured; a folder outside MODELS_DIR goes by its own trivec.json or its last part. */
+  /** `undefined`: a folder goes by its own trivec.json or its last part. */
   name: string | undefined;
-  folder: string;
+  /** Other names that requests may give. */
+  aliases: readonly string[];
+  /** On this machine; or `hub`, where it is still to be looked for in the hub's cache. */
+  folder?: string;
+  hub?: HubModel;
+  choice: GraphChoice;
+  stated?: CatalogEntry;
 }
 
+export type LocateConfig = Pick<Config, 'modelsDir' | 'modelsFile'> & {
+  modelDtype?: Config['modelDtype'];
+};
+
+const HUB_ID = /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/;
+
 /**
- * A built-in name, a name in MODELS_DIR, or the path of a folder (with a `/` or a leading `.`).
- * For configured values only: a request never gets here. Throws `invalid_model` naming what there is.
+ * A built-in name, a name in MODELS_DIR, the path of a folder, a catalog name, or a hub id.
+ * For configured values only: a request never gets here. Reads no model. Throws `invalid_model` naming what there is,
+ * or `invalid_config` for a mistake in MODELS_FILE or a precision that is not published.
  */
-export async function locateModel(
-  name: string,
-  config: Pick<Config, 'modelsDir'> = { modelsDir: undefined },
-): Promise<LocatedModel> {
-  const builtIn = Object.hasOwn(BUILT_IN, name) ? BUILT_IN[name] : undefined;
-  if (builtIn !== undefined && (await isFolder(builtIn))) return { name, folder: builtIn };
-  const isPath = name.startsWith('.') || name.startsWith('/') || /^[A-Za-z]:[\\/]/.test(name);
-  if (!isPath && config.modelsDir !== undefined && !name.includes('..')) {
-    const folder = join(config.modelsDir, name);
-    if (await isFolder(folder)) return { name, folder };
+export async function locateModel(name: string, config: LocateConfig): Promise<LocatedModel> {
+  const dtype = config.modelDtype as GraphChoice['dtype'];
+  const folder = await findFolder(name, config.modelsDir);
+  if (folder !== undefined)
+    return { name: folder.name, aliases: [name], folder: folder.path, choice: { dtype } };
+  const catalog = await readCatalog(config.modelsFile);
+  const entry = findInCatalog(catalog, name);
+  if (entry !== undefined) return fromCatalog(entry, name, dtype);
+  if (HUB_ID.test(name)) {
+    const choice = { dtype };
+    return {
+      name: withDtype(name, dtype),
+      aliases: [name, shortName(name)],
+      hub: { repo: name, revision: 'main', choice },
+      choice,
+    };
   }
-  if ((isPath || name.includes('/')) && (await isFolder(name)))
-    return { name: undefined, folder: resolve(name) };
-  const known = [...Object.keys(BUILT_IN), ...(await namesIn(config.modelsDir))];
+  const known = [...Object.keys(BUILT_IN), ...(await namesIn(config.modelsDir)), ...catalog.keys()];
   throw new TrivecError(
     'invalid_model',
-    `There is no model ${name}; known are ${known.join(', ')}, or a folder's path.`,
-    {
-      param: 'MODEL',
-    },
+    `There is no model ${name}; known are ${known.join(', ')}, a folder's path, or a hub id like org/name.`,
+    { param: 'MODEL' },
   );
+}
+
+async function findFolder(
+  name: string,
+  modelsDir: string | undefined,
+): Promise<{ name: string | undefined; path: string } | undefined> {
+  const builtIn = Object.hasOwn(BUILT_IN, name) ? BUILT_IN[name] : undefined;
+  if (builtIn !== undefined && (await isFolder(builtIn))) return { name, path: builtIn };
+  const isPath = name.startsWith('.') || name.startsWith('/') || /^[A-Za-z]:[\\/]/.test(name);
+  if (!isPath && modelsDir !== undefined && !name.includes('..')) {
+    const path = join(modelsDir, name);
+    if (await isFolder(path)) return { name, path };
+  }
+  const isThere = (isPath || name.includes('/')) && (await isFolder(name));
+  return isThere ? { name: undefined, path: resolve(name) } : undefined;
+}
+
+function fromCatalog(entry: CatalogEntry, asked: string, dtype: GraphChoice['dtype']): LocatedModel {
+  const choice = chooseFrom(entry, dtype);
+  const common = {
+    name: withDtype(entry.name, dtype),
+    aliases: [asked, entry.name, shortName(entry.name)],
+    choice,
+    stated: entry,
+  };
+  if (entry.folder !== undefined) return { ...common, folder: entry.folder };
+  return {
+    ...common,
+    hub: { repo: entry.repo ?? entry.name, revision: entry.revision ?? 'main', choice },
+  };
+}
+
+function chooseFrom({ name, files }: CatalogEntry, dtype: GraphChoice['dtype']): GraphChoice {
+  if (files === undefined) return { dtype };
+  const published = FILE_DTYPES.filter((each) => files[each] !== undefined);
+  const taken = dtype ?? published[0]!;
+  const file = files[taken];
+  if (file !== undefined) return { dtype: taken, file };
+  throw new TrivecError(
+    'invalid_config',
+    `MODEL_DTYPE: ${name} is not published as ${taken}; there is ${published.join(', ')}.`,
+    { param: 'MODEL_DTYPE' },
+  );
+}
+
+/** Vectors of another precision are other vectors: the name says so wherever they go. */
+function withDtype(name: string, dtype: GraphChoice['dtype']): string {
+  return dtype === undefined || dtype === 'fp32' ? name : `${name}@${dtype}`;
 }
 
 async function isFolder(path: string): Promise<boolean> {
@@ -49,7 +115,7 @@ async function isFolder(path: string): Promise<boolean> {
   );
 }
 
-async function namesIn(folder: string | undefined): Promise<string[]> {
+export async function namesIn(folder: string | undefined): Promise<string[]> {
   if (folder === undefined) return [];
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
   return entries

@@ -9,9 +9,13 @@ export interface ModelInfo {
   kind: ModelKind;
   /** The configured name, as clients give it in `model`. */
   name: string;
+  /** Other names that requests may give: as it was configured, without the organisation. */
+  aliases?: readonly string[];
   /** What a vector depends on: model files, dtype, graph, heads. Two equal fingerprints give equal vectors. */
   fingerprint: string;
   dtype: string;
+  /** True where a vector depends a little on its neighbours in the batch (dynamic int8). */
+  batchDependent?: boolean;
   outputs: readonly Output[];
   /** Size of the dense vector; 0 without one. */
   denseDims: number;

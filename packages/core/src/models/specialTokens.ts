@@ -38,6 +38,12 @@ export function readSpecialTokens(tokenizer: Json, config: Json | undefined): Sp
   };
 }
 
+/** The id of each token; `undefined` where the vocabulary lacks it. */
+export function tokenIds(tokenizer: Json, tokens: readonly string[]): (number | undefined)[] {
+  const ids = vocabularyOf(tokenizer);
+  return tokens.map((token) => ids.get(token));
+}
+
 /** A token is a string or `{content}`. */
 function contentOf(token: unknown): string | undefined {
   if (typeof token === 'string') return token;
