@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import type { JobView, ResultFormat, SearchMode } from '@trivec/core/jobs/serviceTypes';
+import type { QdrantSearchMode } from '@trivec/core/sinks/qdrant/search';
 import type { Output } from '@trivec/core/vectors/types';
 
 export type { JobView, ResultFormat, SearchMode };
@@ -32,6 +33,8 @@ export interface JobRequest {
   outputs?: readonly string[];
   model?: string;
   truncate?: boolean;
+  /** Of the server's Qdrant. */
+  collection?: string;
 }
 
 export interface SearchRequest {
@@ -69,6 +72,26 @@ export interface SearchHit {
       similarity: number;
     }[];
   };
+}
+
+export interface CollectionSearchRequest {
+  collection: string;
+  query: string;
+  mode?: QdrantSearchMode;
+  limit?: number;
+  filter?: Record<string, unknown>;
+}
+
+/** `POST /search`. */
+export interface CollectionSearchAnswer {
+  hits: {
+    id: string | number;
+    chunk: number;
+    score: number;
+    text: string | null;
+    payload: Record<string, unknown>;
+  }[];
+  mode: QdrantSearchMode;
 }
 
 /** An item of `GET /models`. */
@@ -130,7 +153,12 @@ export class TrivecClient {
     request: JobRequest,
     options: RequestOptions = {},
   ): Promise<string> {
-    const query = queryOf({ ...request, outputs: request.outputs?.join(',') });
+    const { collection, outputs, ...plain } = request;
+    const query = queryOf({
+      ...plain,
+      outputs: outputs?.join(','),
+      destination: collection === undefined ? undefined : JSON.stringify({ type: 'qdrant', collection }),
+    });
     let sourceError: unknown;
     async function* guarded(): AsyncGenerator<Uint8Array | string> {
       try {
@@ -191,6 +219,17 @@ export class TrivecClient {
 
   search(id: string, request: SearchRequest, options: RequestOptions = {}): Promise<SearchAnswer> {
     return this.#json('POST', `${jobPath(id)}/search`, {
+      ...options,
+      contentType: 'application/json',
+      body: JSON.stringify(request),
+    });
+  }
+
+  searchCollection(
+    request: CollectionSearchRequest,
+    options: RequestOptions = {},
+  ): Promise<CollectionSearchAnswer> {
+    return this.#json('POST', '/search', {
       ...options,
       contentType: 'application/json',
       body: JSON.stringify(request),

@@ -1,6 +1,8 @@
 import { SEARCH_MODES } from '@trivec/core/jobs/serviceTypes';
+import { QDRANT_SEARCH_MODES } from '@trivec/core/sinks/qdrant/search';
 import { OUTPUTS } from '@trivec/core/vectors/types';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { searchCollection } from './commands/collectionSearch.ts';
 import { type EmbedOptions, embed } from './commands/embed.ts';
 import { cancel, listJobs, remove, results, showJob, watch } from './commands/jobs.ts';
 import { listModels } from './commands/models.ts';
@@ -71,6 +73,7 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
     )
     .option('--skip-invalid', 'leave out records without id or text, and say how many')
     .option('--no-truncate', 'let a document over the model’s length fail instead of cutting it')
+    .option('--collection <name>', 'also write the vectors into this collection of the server’s Qdrant')
     .option('--detach', 'do not wait: print the job’s id and end')
     .action((file: string, options: EmbedOptions) => run(embed(context, file, options)));
 
@@ -95,15 +98,25 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
     .addOption(format())
     .action((id: string, options) => run(results(context, id, options)));
 
-  command('search', 'Ask a question about the documents of a job.')
-    .argument('<id>', 'of the job')
-    .argument('<question>', 'in quotes')
+  command('search', 'Ask a question about the documents of a job, or of a Qdrant collection.')
+    .argument('[id]', 'of the job; none with --collection')
+    .argument('[question]', 'in quotes')
     .addOption(
-      new Option('--mode <mode>', 'which vectors decide').choices([...SEARCH_MODES]).default('hybrid'),
+      new Option('--mode <mode>', 'which vectors decide (rerank: only with --collection)')
+        .choices([...new Set([...SEARCH_MODES, ...QDRANT_SEARCH_MODES])])
+        .default('hybrid'),
     )
+    .option('--collection <name>', 'ask this collection of the server’s Qdrant')
+    .option('--filter <json>', 'with --collection: a filter in Qdrant’s own words', filterOf)
     .addOption(new Option('--limit <count>', 'hits to show').argParser(integerFrom(1, 1000)).default(10))
     .option('--explain', 'show which tokens carried each hit')
-    .action((id: string, question: string, options) => run(search(context, id, question, options)));
+    .action((first: string | undefined, second: string | undefined, options) =>
+      run(
+        options.collection === undefined
+          ? search(context, required(program, first, 'id'), required(program, second, 'question'), options)
+          : searchCollection(context, required(program, second ?? first, 'question'), options),
+      ),
+    );
 
   command('cancel', 'End a job now; what is done stays.')
     .argument('<id>', 'of the job')
@@ -118,6 +131,21 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
   );
 
   return program;
+}
+
+function required(program: Command, value: string | undefined, name: string): string {
+  return value ?? program.error(`error: missing required argument '${name}'`);
+}
+
+function filterOf(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      return value as Record<string, unknown>;
+  } catch {
+    // said below
+  }
+  throw new InvalidArgumentError('It must be a JSON object.');
 }
 
 function list(value: string): string[] {

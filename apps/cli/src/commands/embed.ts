@@ -14,6 +14,7 @@ import { reportEnd } from './report.ts';
 export interface EmbedOptions extends CommonOptions {
   outputs?: string[];
   model?: string;
+  collection?: string;
   out?: string;
   format: ResultFormat;
   inputFormat?: InputFormat;
@@ -99,6 +100,7 @@ function submit(
   const request: JobRequest = {
     ...(options.outputs !== undefined && { outputs: options.outputs }),
     ...(options.model !== undefined && { model: options.model }),
+    ...(options.collection !== undefined && { collection: options.collection }),
     ...(!options.truncate && { truncate: false }),
   };
   return client.submit(lines, request, { signal });

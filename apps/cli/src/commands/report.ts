@@ -32,7 +32,9 @@ export async function reportEnd(
   } else if (job.counts.embedded > 0) {
     say(context, `Results: trivec results ${job.id} --out DIR`);
   }
-  if (job.counts.embedded > 0) say(context, `Search it: trivec search ${job.id} "your question"`);
+  const collection = job.options.destination?.collection;
+  const where = collection === undefined ? job.id : `--collection ${collection}`;
+  if (job.counts.embedded > 0) say(context, `Search it: trivec search ${where} "your question"`);
   if (options.json) printJson(context, job);
   return exitCodeOf(job);
 }
