@@ -1,5 +1,7 @@
 import { strict as assert } from 'node:assert';
 import type { Backend } from '@trivec/core/backend/backend';
+import { executeTask } from '@trivec/core/engine/executeTask';
+import type { EngineTask } from '@trivec/core/engine/tasks';
 import { JobService } from '@trivec/core/jobs/jobService';
 import type { JobRecord } from '@trivec/core/jobs/records';
 import type { RequestedOptions, ResultQuery, Viewer } from '@trivec/core/jobs/serviceTypes';
@@ -18,6 +20,11 @@ export const SMALL_CONFIG = {
   shardMaxDocuments: 4,
   shardMaxBytes: 1000,
   reconcileIntervalMs: 60_000,
+  sourceDirs: [] as readonly string[],
+  maxOpenJobs: 1000,
+  maxBacklogShards: 1_000_000,
+  minFreeBytes: 0,
+  requestTimeoutMs: 10_000,
 };
 
 /** A job service over memory, whose shards are run by hand. */
@@ -28,7 +35,16 @@ export function jobRig(config: Partial<typeof SMALL_CONFIG> = {}) {
   const engine = new FakeEngine();
   const logger = createLogger({ logLevel: 'silent' });
   // Only what jobs use of a backend.
-  const backend = { ledger, shardQueue: () => queue } as unknown as Backend;
+  const workers = [{ model: FAKE_MODEL, tokensPerSecond: 10 }];
+  const backend = {
+    ledger,
+    shardQueue: () => queue,
+    registry: { list: async () => workers },
+    interactive: {
+      request: (_fingerprint: string, task: EngineTask, { deadlineAtMs }: { deadlineAtMs: number }) =>
+        executeTask(engine, task, { deadlineAtMs, queuedMs: 0, signal: new AbortController().signal }),
+    },
+  } as unknown as Backend;
   const deps = { backend, storage, config: { ...SMALL_CONFIG, ...config }, logger };
   const service = new JobService(deps);
   const run = (pointer: ShardPointer, signal = new AbortController().signal) =>
@@ -41,6 +57,7 @@ export function jobRig(config: Partial<typeof SMALL_CONFIG> = {}) {
     logger,
     service,
     deps,
+    workers,
     run,
     submit: (documents: unknown, options: RequestedOptions = {}): Promise<JobRecord> =>
       service.submit({

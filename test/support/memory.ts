@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { TrivecError } from '@trivec/core/errors';
+import type { TrivecError } from '@trivec/core/errors';
 import type { JobRecord, ShardRecord } from '@trivec/core/jobs/records';
 import type { LedgerStore } from '@trivec/core/ledger/ledgerStore';
 import type { QueueItem, WorkQueue } from '@trivec/core/queue/workQueue';
@@ -106,6 +106,7 @@ export class MemoryStorage implements BlobStore {
   readonly blobs = new Map<string, { body: Buffer; modifiedAtMs: number }>();
   failPut: ((key: string, puts: number) => TrivecError | undefined) | undefined;
   nowMs: () => number = Date.now;
+  free = 1e12;
   private puts = 0;
 
   async put(key: string, body: Uint8Array): Promise<void> {
@@ -118,10 +119,13 @@ export class MemoryStorage implements BlobStore {
     return this.blobs.get(key)?.body;
   }
 
-  async stream(key: string): Promise<Readable> {
+  async stream(key: string): Promise<Readable | undefined> {
     const body = await this.get(key);
-    if (body === undefined) throw new TrivecError('storage_unavailable', `no blob ${key}`);
-    return Readable.from([body]);
+    return body && Readable.from([body]);
+  }
+
+  async freeBytes(): Promise<number> {
+    return this.free;
   }
 
   async *list(prefix: string): AsyncGenerator<{ key: string; bytes: number; modifiedAtMs: number }> {

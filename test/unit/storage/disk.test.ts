@@ -30,7 +30,7 @@ test('blobs are put, read, listed and deleted by key and by prefix', async (t) =
   await storage.put(names[0]!, Buffer.from('again'));
   assert.equal((await storage.get(names[0]!))?.toString(), 'again');
   const parts: Buffer[] = [];
-  for await (const part of await storage.stream(names[1]!)) parts.push(part);
+  for await (const part of (await storage.stream(names[1]!))!) parts.push(part);
   assert.equal(Buffer.concat(parts).toString(), names[1]);
   await storage.delete([names[0]!, 'input/job_0/none']);
   assert.equal((await keysUnder(storage, 'input/job_0/')).length, 9);

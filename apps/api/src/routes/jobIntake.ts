@@ -1,13 +1,20 @@
 import type { Readable } from 'node:stream';
 import { TrivecError } from '@trivec/core/errors';
 import { jobView } from '@trivec/core/jobs/jobView';
-import type { DocumentSource, RequestedOptions } from '@trivec/core/jobs/serviceTypes';
+import type { RequestedOptions, SubmitInput } from '@trivec/core/jobs/serviceTypes';
 import { DestinationSchema, type RequestedDestination } from '@trivec/core/sinks/qdrant/destination';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { clientGone } from '../clientGone.ts';
 import { errorResponses } from '../schemas/common.ts';
-import { AcceptedSchema, SubmitBody, SubmitEnvelope, SubmitHeaders, SubmitQuery } from '../schemas/jobs.ts';
+import {
+  AcceptedSchema,
+  DryRunSchema,
+  SubmitBody,
+  SubmitEnvelope,
+  SubmitHeaders,
+  SubmitQuery,
+} from '../schemas/jobs.ts';
 import type { Routes } from '../services.ts';
 import { stopUpload, uploadedBytes } from '../upload.ts';
 import { validatorCompiler } from '../validation.ts';
@@ -15,7 +22,7 @@ import { viewerOf } from '../viewer.ts';
 
 const NDJSON = 'application/x-ndjson';
 
-type Options = RequestedOptions & { model?: string };
+type Options = RequestedOptions & { model?: string; dryRun?: boolean };
 
 /** `POST /jobs`, in a scope of its own: the only route that takes a stream. */
 export const jobIntake: Routes = async (app, { services }) => {
@@ -26,6 +33,16 @@ export const jobIntake: Routes = async (app, { services }) => {
   app.post(
     '/jobs',
     {
+      // Before the body: who is refused for want of room need not have sent it.
+      onRequest: async (request) => {
+        const key = request.headers['idempotency-key'];
+        try {
+          await jobs.admit(viewerOf(request).owner, typeof key === 'string' ? key : undefined);
+        } catch (error) {
+          stopUpload(request.raw);
+          throw error;
+        }
+      },
       schema: {
         summary: 'Embed a corpus',
         description:
@@ -45,6 +62,7 @@ export const jobIntake: Routes = async (app, { services }) => {
           },
         },
         response: {
+          200: DryRunSchema,
           202: AcceptedSchema,
           ...errorResponses(
             'invalid_json',
@@ -56,6 +74,7 @@ export const jobIntake: Routes = async (app, { services }) => {
             'upload_aborted',
             'unknown_model',
             'idempotency_conflict',
+            'overloaded',
             'collection_conflict',
             'sink_rejected',
             'sink_unavailable',
@@ -75,17 +94,19 @@ export const jobIntake: Routes = async (app, { services }) => {
     },
     async (request, reply) => {
       try {
-        const { model: name, ...options } = optionsOf(request);
+        const { model: name, dryRun, ...options } = optionsOf(request);
         const model = await models.resolve(name);
         const idempotencyKey = request.headers['idempotency-key'];
-        const job = await jobs.submit({
+        const input: SubmitInput = {
           source: sourceOf(request),
           options,
           model,
           owner: viewerOf(request).owner,
           ...(idempotencyKey !== undefined && { idempotencyKey }),
           signal: clientGone(reply as FastifyReply),
-        });
+        };
+        if (dryRun) return reply.code(200).send(await jobs.dryRun(input));
+        const job = await jobs.submit(input);
         metrics.jobsSubmitted.inc({ model: model.name });
         metrics.documentsSubmitted.inc({ model: model.name }, job.counts.documents);
         const { id, status, links } = jobView(job, Date.now());
@@ -102,21 +123,28 @@ function isStream(request: FastifyRequest): boolean {
   return request.mediaType !== 'application/json';
 }
 
-function sourceOf(request: FastifyRequest): DocumentSource {
+function sourceOf(request: FastifyRequest): SubmitInput['source'] {
   if (isStream(request)) {
     return {
       format: 'ndjson',
       body: uploadedBytes(request.body as Readable, request.headers['content-encoding']),
     };
   }
-  return { format: 'array', documents: (request.body as Static<typeof SubmitEnvelope>).documents ?? [] };
+  const { documents, source } = request.body as Static<typeof SubmitEnvelope>;
+  if (source === undefined) return { format: 'array', documents: documents ?? [] };
+  if (documents === undefined) return { format: 'server', at: source };
+  throw new TrivecError('invalid_request', 'A job has documents or a source, not both.', { param: 'source' });
 }
 
 /** From the body or the query, under the same names; never both for one. */
 function optionsOf(request: FastifyRequest): Options {
   const fromQuery = queryOptions(request.query as Static<typeof SubmitQuery>);
   if (isStream(request)) return fromQuery;
-  const { documents: _documents, ...fromBody } = request.body as Static<typeof SubmitEnvelope>;
+  const {
+    documents: _documents,
+    source: _source,
+    ...fromBody
+  } = request.body as Static<typeof SubmitEnvelope>;
   const twice = Object.keys(fromQuery).find((name) => Object.hasOwn(fromBody, name));
   if (twice !== undefined) {
     throw new TrivecError('invalid_request', `${twice} is given in the body and in the query.`, {

@@ -57,6 +57,11 @@ const options = {
       description: 'Share of the workers beside other jobs (default 1).',
     }),
   ),
+  dryRun: Type.Optional(
+    Type.Boolean({
+      description: 'Store nothing: answer how many documents, tokens, seconds and bytes it would be.',
+    }),
+  ),
   onInvalid: Type.Optional(
     Type.Enum(['reject', 'skip'], {
       description:
@@ -124,14 +129,33 @@ const bodyOptions = {
   chunking: Type.Optional(ChunkingSchema),
 };
 
+const Name = Type.String({ minLength: 1, maxLength: 1024 });
+
+const SourceSchema = Type.Union(
+  [
+    Type.Object({ object: Name }, { additionalProperties: false }),
+    Type.Object({ prefix: Name }, { additionalProperties: false }),
+    Type.Object({ file: Name }, { additionalProperties: false }),
+  ],
+  {
+    description:
+      'Instead of documents: NDJSON (*.ndjson, *.jsonl, each also .gz) that the server reads: an object, or all under a prefix, ' +
+      'of `imports/<key name>/` in its storage (`imports/anonymous/` without keys), or a file under SOURCE_DIRS.',
+  },
+);
+
 export const SubmitBody = Type.Object(
-  { documents: Type.Array(DocumentSchema, { minItems: 1 }), ...bodyOptions },
+  {
+    documents: Type.Optional(Type.Array(DocumentSchema, { minItems: 1 })),
+    source: Type.Optional(SourceSchema),
+    ...bodyOptions,
+  },
   { additionalProperties: false },
 );
 
 /** What is checked before JobService: it checks documents one by one, and names the one at fault. */
 export const SubmitEnvelope = Type.Object(
-  { documents: Type.Optional(Type.Unknown()), ...bodyOptions },
+  { documents: Type.Optional(Type.Unknown()), source: Type.Optional(SourceSchema), ...bodyOptions },
   { additionalProperties: false },
 );
 
@@ -183,6 +207,32 @@ const DocumentErrorSchema = Type.Object({
     Type.String({ description: 'Of a line that was skipped: which. Its id is empty but for a duplicate.' }),
   ),
 });
+
+export const DryRunSchema = Type.Object(
+  {
+    documents: Type.Integer(),
+    textBytes: Type.Integer(),
+    tokens: Type.Integer({ description: 'Estimated from a sample, special tokens included.' }),
+    sampledTexts: Type.Integer(),
+    rows: Type.Integer({ description: 'Estimated result rows: more than documents with chunking.' }),
+    estimatedSeconds: nullable(
+      Type.Integer({ description: 'Null where no worker has measured its speed yet.' }),
+    ),
+    tokensPerSecond: Type.Integer({ description: 'Of the workers of the model together.' }),
+    resultBytes: Type.Object({
+      dense: Type.Optional(Type.Integer()),
+      sparse: Type.Optional(Type.Integer({ description: 'At most.' })),
+      colbert: Type.Optional(Type.Integer()),
+    }),
+    accepted: Type.Boolean({ description: 'False: it would be refused, for what `refused` lists.' }),
+    refused: Type.Object({
+      total: Type.Integer(),
+      byCode: Type.Record(Type.String(), Type.Integer()),
+      first: Type.Array(DocumentErrorSchema, { description: 'The first ten.' }),
+    }),
+  },
+  { description: 'Of dryRun: what the job would be.' },
+);
 
 export const JobSchema = Type.Object(
   {

@@ -13,7 +13,7 @@ import { resolveOptions } from './options.ts';
 import { paramOf } from './place.ts';
 import type { JobOptions, JobRecord } from './records.ts';
 import { RequestHash } from './requestHash.ts';
-import type { RequestedOptions, SubmitInput } from './serviceTypes.ts';
+import type { DocumentSource, RequestedOptions, SubmitInput } from './serviceTypes.ts';
 import { ShardCutter } from './shardCutter.ts';
 import { makeSink, planSink } from './sinkPlan.ts';
 import { SkippedWriter } from './skipped.ts';
@@ -28,6 +28,12 @@ export interface IntakeDeps {
   qdrant?: QdrantSink;
 }
 
+export interface IntakeInput extends Omit<SubmitInput, 'source'> {
+  source: DocumentSource;
+  /** Stands for documents that the request only names: what two requests are compared by instead of them. */
+  identity?: string;
+}
+
 /** `again`: the idempotency key had a job already, made by the same request. */
 export interface Submitted {
   job: JobRecord;
@@ -39,7 +45,7 @@ export interface Submitted {
  * the body is not read on while storage is slow. Whatever fails, nothing stays: neither blob nor record.
  * The job still has to be enqueued; should the process die before, the reconciler does it.
  */
-export async function submitJob(deps: IntakeDeps, input: SubmitInput): Promise<Submitted> {
+export async function submitJob(deps: IntakeDeps, input: IntakeInput): Promise<Submitted> {
   const options = resolveOptions(input.options, input.model);
   const rules = readRules(input.options);
   const keyed = input.idempotencyKey === undefined ? undefined : newKeyed(input, options, rules);
@@ -114,7 +120,7 @@ interface Keyed {
   hash: RequestHash;
 }
 
-function newKeyed(input: SubmitInput, options: JobOptions, rules: ReadRules): Keyed {
+function newKeyed(input: IntakeInput, options: JobOptions, rules: ReadRules): Keyed {
   const { owner, model, identity } = input;
   return {
     digest: idempotencyDigest(owner, input.idempotencyKey!),
@@ -125,7 +131,7 @@ function newKeyed(input: SubmitInput, options: JobOptions, rules: ReadRules): Ke
 /** The documents are read once more, only to tell whether they are the same. */
 async function repeated(
   deps: IntakeDeps,
-  input: SubmitInput,
+  input: IntakeInput,
   rules: ReadRules,
   { hash }: Keyed,
   earlier: JobRecord,
@@ -170,7 +176,7 @@ export function readRules({ fields, onInvalid }: RequestedOptions): ReadRules {
 
 async function upload(
   { config }: IntakeDeps,
-  input: SubmitInput,
+  input: IntakeInput,
   rules: ReadRules,
   writer: UploadWriter,
   skippedWriter: SkippedWriter,

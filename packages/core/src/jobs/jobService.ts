@@ -1,20 +1,25 @@
 import type { Backend } from '../backend/backend.ts';
 import type { Config } from '../config.ts';
+import type { ReplyTo, TokenizeTask } from '../engine/tasks.ts';
 import { TrivecError } from '../errors.ts';
+import { idempotencyDigest } from '../ledger/idempotency.ts';
 import type { ShardPointer, WorkQueue } from '../queue/workQueue.ts';
 import { type RequestedDestination, resolveDestination } from '../sinks/qdrant/destination.ts';
 import type { QdrantSink } from '../sinks/qdrant/open.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { dryRun } from './dryRun.ts';
 import { dequeue, enqueuePending, enqueueStored, pendingOrdinals } from './enqueue.ts';
 import { readErrors } from './errorsList.ts';
-import { submitJob } from './intake.ts';
+import { type IntakeInput, submitJob } from './intake.ts';
 import { inputPrefix, resultsPrefix } from './keys.ts';
 import { Ledger, type LedgerResult } from './ledger.ts';
+import { checkRoom } from './limits.ts';
 import type { DocumentError, JobRecord } from './records.ts';
 import { readResults } from './results.ts';
 import { searchJob } from './search.ts';
 import type {
+  DryRunReport,
   ResultPage,
   ResultQuery,
   SearchQuery,
@@ -24,6 +29,7 @@ import type {
 } from './serviceTypes.ts';
 import { makeSink, planSink } from './sinkPlan.ts';
 import { settleSink } from './sinkStage.ts';
+import { openSource } from './sources.ts';
 import { isEnded } from './stateMachine.ts';
 
 export interface JobServiceDeps {
@@ -31,7 +37,16 @@ export interface JobServiceDeps {
   storage: BlobStore;
   config: Pick<
     Config,
-    'maxJobDocuments' | 'maxJobBytes' | 'maxLineBytes' | 'shardMaxDocuments' | 'shardMaxBytes'
+    | 'maxJobDocuments'
+    | 'maxJobBytes'
+    | 'maxLineBytes'
+    | 'shardMaxDocuments'
+    | 'shardMaxBytes'
+    | 'sourceDirs'
+    | 'maxOpenJobs'
+    | 'maxBacklogShards'
+    | 'minFreeBytes'
+    | 'requestTimeoutMs'
   >;
   logger: Logger;
   /** What a `destination` needs; none where QDRANT_URL is not set. */
@@ -61,9 +76,45 @@ export class JobService {
    */
   async submit(input: SubmitInput): Promise<JobRecord> {
     const { backend, ...deps } = this.deps;
-    const { job, again } = await submitJob({ ...deps, ledger: backend.ledger }, input);
+    const { job, again } = await submitJob({ ...deps, ledger: backend.ledger }, this.readable(input));
     if (!again) await this.enqueue(job);
     return job;
+  }
+
+  /**
+   * Is there room for another job of this owner? To be asked before its body is read: `overloaded`,
+   * `storage_full`. A request that only repeats one is always let through.
+   */
+  async admit(owner: string, idempotencyKey?: string): Promise<void> {
+    const { backend, storage, config } = this.deps;
+    const { ledger } = backend;
+    if (idempotencyKey !== undefined) {
+      const known = await ledger.readKeyedJob(idempotencyDigest(owner, idempotencyKey));
+      if (known !== undefined) return;
+    }
+    await checkRoom({ ledger, storage, config }, owner);
+  }
+
+  /** Reads the documents as `submit` would, and stores nothing. `model_unavailable` where no worker can count tokens. */
+  async dryRun(input: SubmitInput): Promise<DryRunReport> {
+    const { backend, config } = this.deps;
+    const { fingerprint } = input.model;
+    const workers = (await backend.registry.list()).filter(({ model }) => model.fingerprint === fingerprint);
+    const tokensPerSecond = workers.reduce((sum, worker) => sum + worker.tokensPerSecond, 0);
+    const tokenize = (task: TokenizeTask) =>
+      backend.interactive.request<TokenizeTask, ReplyTo<TokenizeTask>>(fingerprint, task, {
+        deadlineAtMs: Date.now() + config.requestTimeoutMs,
+        ...(input.signal !== undefined && { signal: input.signal }),
+      });
+    return dryRun({ config, tokenize, tokensPerSecond }, this.readable(input));
+  }
+
+  /** A source that is only named becomes one to read; the name is what makes two requests the same. */
+  private readable(input: SubmitInput): IntakeInput {
+    const { source, ...rest } = input;
+    if (source.format !== 'server') return { ...rest, source };
+    const opened = openSource(this.deps, input.owner, source.at);
+    return { ...rest, source: opened, identity: JSON.stringify(source.at) };
   }
 
   async get(id: string, viewer: Viewer): Promise<JobRecord> {

@@ -19,6 +19,9 @@ export type DocumentSource =
   /** The parsed `documents` of a JSON body. */
   | { format: 'array'; documents: unknown };
 
+/** What the server reads itself, for the owner: see `openSource`. */
+export type ServerSource = { object: string } | { prefix: string } | { file: string };
+
 /** What a job needs to know of the model it was accepted for. A `ModelInfo` will do. */
 export interface JobModel {
   name: string;
@@ -62,14 +65,12 @@ export interface RequestedOptions {
 }
 
 export interface SubmitInput {
-  source: DocumentSource;
+  source: DocumentSource | { format: 'server'; at: ServerSource };
   options: RequestedOptions;
   model: JobModel;
   owner: string;
   /** The same key with the same request is the same job; with another one `idempotency_conflict`. */
   idempotencyKey?: string;
-  /** Stands for documents that the request only names: what two requests are compared by instead of them. */
-  identity?: string;
   /** Aborted when the sender has gone: nothing of the job stays. */
   signal?: AbortSignal;
 }
@@ -100,6 +101,29 @@ export interface JobView {
   /** What the destination took; null for a job without one. */
   sink: ({ collection: string; finished: boolean } & SinkCounts) | null;
   links: { self: string; results: string; errors: string };
+}
+
+/** What a job would be. Bytes and tokens are estimates, documents and refusals exact. */
+export interface DryRunReport {
+  documents: number;
+  textBytes: number;
+  tokens: number;
+  /** Texts that the tokens were estimated from. */
+  sampledTexts: number;
+  /** Result rows: more than documents where they are chunked. */
+  rows: number;
+  /** At the measured speed of the workers that are there; null where none has measured any. */
+  estimatedSeconds: number | null;
+  tokensPerSecond: number;
+  resultBytes: Partial<Record<Output, number>>;
+  /** False: `POST /jobs` would refuse it because of what is in `refused`. */
+  accepted: boolean;
+  refused: {
+    total: number;
+    byCode: Record<string, number>;
+    /** The first ten. */
+    first: { id: string; code: string; message: string; param?: string }[];
+  };
 }
 
 export type ResultFormat = 'ndjson' | 'arrow';

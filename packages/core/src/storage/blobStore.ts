@@ -9,12 +9,15 @@ export interface BlobStore {
   put(key: string, body: Uint8Array): Promise<void>;
   /** The blob, or `undefined` where there is none. */
   get(key: string): Promise<Buffer | undefined>;
-  stream(key: string): Promise<Readable>;
+  /** The blob in pieces, or `undefined` where there is none. */
+  stream(key: string): Promise<Readable | undefined>;
   /** Keys under a prefix that ends in `/`, in no order. */
   list(prefix: string): AsyncIterable<{ key: string; bytes: number; modifiedAtMs: number }>;
   /** Missing keys are not an error. */
   delete(keys: readonly string[]): Promise<void>;
   deletePrefix(prefix: string): Promise<void>;
+  /** Room that is left; `undefined` where there is no telling. */
+  freeBytes(): Promise<number | undefined>;
   /** For messages and `/info`: a path or a bucket URL, never a secret. */
   readonly description: string;
   close(): Promise<void>;

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { createReadStream, type Dirent } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { TrivecError } from '../errors.ts';
@@ -90,9 +90,15 @@ export class DiskStorage implements BlobStore {
     });
   }
 
-  async stream(key: string): Promise<Readable> {
+  async freeBytes(): Promise<number> {
+    const { bavail, bsize } = await guard(() => statfs(this.root));
+    return bavail * bsize;
+  }
+
+  async stream(key: string): Promise<Readable | undefined> {
     checkKey(key);
-    const file = await guard(() => open(join(this.root, key), 'r'));
+    const file = await guard(() => openIfThere(join(this.root, key)));
+    if (file === undefined) return undefined;
     return Readable.from(readGuarded(createReadStream('', { fd: file })), { objectMode: false });
   }
 
@@ -122,6 +128,15 @@ export class DiskStorage implements BlobStore {
   }
 
   async close(): Promise<void> {}
+}
+
+async function openIfThere(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(path, 'r');
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 async function readFolder(path: string): Promise<Dirent[]> {
