@@ -1,0 +1,77 @@
+/**
+ * `npm run chaos`: real processes are killed in the middle of a job; then every result is compared with the input.
+ * Exits 1 when anything was lost, doubled, miscounted or left behind.
+ */
+import { randomInt } from 'node:crypto';
+import { parseArgs } from 'node:util';
+import { type ChaosReport, runChaos } from './run.ts';
+
+const { values } = parseArgs({
+  options: {
+    backend: { type: 'string', default: 'redis' },
+    seed: { type: 'string' },
+    documents: { type: 'string' },
+    kills: { type: 'string' },
+    short: { type: 'boolean', default: false },
+    logs: { type: 'boolean', default: false },
+  },
+});
+if (values.backend !== 'redis' && values.backend !== 'embedded') {
+  console.error(`--backend is redis or embedded, not ${values.backend}.`);
+  process.exit(2);
+}
+const { backend, short } = values;
+const seed = Number(values.seed ?? randomInt(2 ** 31));
+const documents = Number(values.documents ?? (short ? 3_000 : 20_000));
+const kills = Number(values.kills ?? (short ? 4 : backend === 'redis' ? 32 : 12));
+const pace = short ? { minGapMs: 300, maxGapMs: 1_500 } : { minGapMs: 500, maxGapMs: 3_000 };
+
+console.log(`chaos on ${backend}: seed ${seed}, ${documents} documents, ${kills} kills`);
+const report = await runChaos({
+  backend,
+  seed,
+  documents,
+  kills,
+  ...pace,
+  maxDownMs: short ? 500 : 1_500,
+  timeoutMs: short ? 90_000 : 15 * 60_000,
+  log: (line) => console.log(line),
+});
+print(report);
+const faults = faultsOf(report);
+for (const fault of faults) console.error(`FAULT ${fault}`);
+if (faults.length > 0 || values.logs)
+  for (const { name, text } of report.logs) console.error(`\n===== ${name}\n${text}`);
+console.log(
+  faults.length === 0
+    ? 'Nothing lost, nothing doubled, nothing left behind.'
+    : `${faults.length} faults; again with --backend ${backend} --seed ${seed}`,
+);
+process.exitCode = faults.length === 0 ? 0 : 1;
+
+function print({ jobs, kills: done, retries, unasked, undisturbedMs, disturbedMs }: ChaosReport): void {
+  const perRole = Map.groupBy(done, ({ role, index }) => `${role} ${index + 1}`);
+  console.table(Object.fromEntries([...perRole].map(([who, list]) => [who, { kills: list.length }])));
+  console.table(
+    jobs.map(({ id, rows, maxDifference, faults }, i) => ({
+      job: i === 0 ? 'undisturbed' : `disturbed ${i}`,
+      id,
+      rows,
+      'largest difference': maxDifference,
+      faults: faults.length,
+    })),
+  );
+  console.log(
+    `${(undisturbedMs / 1000).toFixed(1)} s undisturbed, ${(disturbedMs / 1000).toFixed(1)} s with ${done.length} kills; ` +
+      `${retries} requests repeated; ended by themselves: ${unasked.length === 0 ? 'none' : unasked.join(', ')}`,
+  );
+}
+
+function faultsOf({ jobs, leftovers, stuck, kills: done }: ChaosReport): string[] {
+  return [
+    ...jobs.flatMap(({ id, faults }) => faults.map((fault) => `${id}: ${fault}`)),
+    ...leftovers,
+    ...stuck.map((process) => `did not end in order: ${process}`),
+    ...(done.length < kills ? [`only ${done.length} of ${kills} kills were done`] : []),
+  ];
+}
