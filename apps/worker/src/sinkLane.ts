@@ -1,6 +1,7 @@
 import type { Backend } from '@trivec/core/backend/backend';
 import { toTrivecError } from '@trivec/core/errors';
 import { runSinkShard } from '@trivec/core/jobs/sinkStage';
+import { startSinkWriter } from '@trivec/core/jobs/sinkWriter';
 import type { Consumer } from '@trivec/core/queue/workQueue';
 import { openQdrant } from '@trivec/core/sinks/qdrant/open';
 import type { BlobStore } from '@trivec/core/storage/blobStore';
@@ -26,6 +27,7 @@ export async function serveSink(deps: SinkLaneDeps): Promise<Consumer | undefine
   const { config, backend, storage, metrics, logger } = deps;
   const sink = openQdrant(config);
   if (sink === undefined) return undefined;
+  const writer = startSinkWriter(config);
   const observer = {
     onWritten: (points: number, bytes: number) => {
       metrics.sinkPoints.inc(points);
@@ -38,7 +40,7 @@ export async function serveSink(deps: SinkLaneDeps): Promise<Consumer | undefine
     async ({ data }, signal) => {
       try {
         const outcome = await runSinkShard(
-          { ledger: backend.ledger, storage, sink, logger, observer },
+          { ledger: backend.ledger, storage, sink, writer, logger, observer },
           data,
           signal,
         );
@@ -57,6 +59,7 @@ export async function serveSink(deps: SinkLaneDeps): Promise<Consumer | undefine
   return {
     close: async () => {
       await consumer.close();
+      await writer.close();
       await sink.close();
     },
   };

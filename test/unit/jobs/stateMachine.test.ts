@@ -202,3 +202,110 @@ test('twenty holders race for ten shards: ten win, the job completes with exact 
   assert.deepEqual(record.counts, { documents: 30, embedded: 20, written: 0, failed: 10 });
   assert.equal(record.version, 11);
 });
+
+const NOTHING_SENT = {
+  points: 0,
+  bytes: 0,
+  retries: 0,
+  slowDowns: 0,
+  stalePoints: 0,
+  colbertOverflowed: 0,
+  refused: 0,
+};
+
+/** A job of one shard whose destination has something to put in order at the end. */
+function sinkJob(): JobRecord {
+  return {
+    ...job(1, true),
+    sink: { run: 1, collection: 'docs', indexing: 'toDefer', finished: false, counts: NOTHING_SENT },
+  };
+}
+
+function taken(transition: Transition): { job: JobRecord; shard: ShardRecord } {
+  assert.ok(transition.ok);
+  return { job: transition.job, shard: transition.shards[0]! };
+}
+
+test('a job with a destination ends when all is written and put in order, not before', () => {
+  const first = taken(applyToShard(sinkJob(), shard(0), stored(1), 5));
+  assert.deepEqual([first.job.status, first.shard.state], ['queued', 'stored']);
+  const counts = { ...NOTHING_SENT, points: 2, refused: 1 };
+  const errors = [{ id: '1', code: 'sink_rejected' as const, message: 'no' }];
+  const written = taken(
+    applyToShard(
+      first.job,
+      first.shard,
+      { type: 'shardWritten', documents: 1, counts, errors, errorsKey: 'e' },
+      6,
+    ),
+  );
+  assert.deepEqual(
+    [written.shard.state, written.shard.writtenRun, written.shard.errorsKey],
+    ['written', 1, 'e'],
+  );
+  assert.deepEqual(written.job.counts, { documents: 3, embedded: 2, written: 1, failed: 1 });
+  assert.deepEqual(written.job.sink?.counts, counts);
+  assert.equal(isEnded(written.job), false);
+  const again = applyToShard(written.job, written.shard, { type: 'shardWritten', documents: 1 }, 7);
+  assert.deepEqual(again, { ok: false, reason: 'already_written' });
+  const deferred = applyToJob(written.job, { type: 'sinkDeferred', hnswM: 16 }, 7);
+  assert.ok(deferred.ok);
+  assert.deepEqual([deferred.job.sink?.indexing, deferred.job.sink?.hnswM], ['deferred', 16]);
+  assert.deepEqual(applyToJob(deferred.job, { type: 'sinkDeferred', hnswM: 0 }, 7), {
+    ok: false,
+    reason: 'no_sink',
+  });
+  const finished = applyToJob(deferred.job, { type: 'sinkFinished' }, 8);
+  assert.ok(finished.ok);
+  assert.deepEqual([finished.job.status, finished.job.finishedAtMs], ['completed', 8]);
+  assert.deepEqual(applyToJob(finished.job, { type: 'sinkFinished' }, 9), { ok: false, reason: 'no_sink' });
+});
+
+test('a cancelled job can still be put in order, and stays cancelled', () => {
+  const cancelled = applyToJob(sinkJob(), { type: 'cancel' }, 5);
+  assert.ok(cancelled.ok);
+  const error = { id: '', code: 'sink_rejected' as const, message: 'gone' };
+  const finished = applyToJob(cancelled.job, { type: 'sinkFinished', error }, 6);
+  assert.ok(finished.ok);
+  assert.deepEqual([finished.job.status, finished.job.sink?.finished], ['cancelled', true]);
+  assert.deepEqual(finished.job.errors, [error]);
+});
+
+test('a destination that took nothing fails the job', () => {
+  const start = { ...sinkJob(), sink: { ...sinkJob().sink!, finished: true } };
+  const first = taken(applyToShard(start, shard(0), stored(0), 5));
+  const written = taken(applyToShard(first.job, first.shard, { type: 'shardWritten', documents: 0 }, 6));
+  assert.equal(written.job.status, 'failed');
+});
+
+test('what is stored can be ingested again: a shard is written once in each ingestion', () => {
+  const destination = qdrantDestination('other');
+  const { run: _, ...sink } = { ...sinkJob().sink!, collection: 'other', finished: true };
+  const event = { type: 'ingest' as const, destination, sink };
+  assert.deepEqual(applyToJob(sinkJob(), event, 5), { ok: false, reason: 'not_ended' });
+  let { job: current, shard: record } = taken(applyToShard(job(1, false), shard(0), stored(1), 5));
+  for (const run of [1, 2, 3]) {
+    const opened = applyToJob(current, event, 6);
+    assert.ok(opened.ok);
+    assert.deepEqual(
+      [opened.job.status, opened.job.counts.written, opened.job.sink?.run],
+      ['running', 0, run],
+    );
+    assert.equal(opened.job.finishedAtMs, undefined);
+    const written = taken(applyToShard(opened.job, record, { type: 'shardWritten', documents: 2 }, 7));
+    assert.deepEqual([written.job.status, written.job.counts.written], ['completed', 2]);
+    const twice = applyToShard(
+      { ...written.job, status: 'running' },
+      written.shard,
+      { type: 'shardWritten', documents: 2 },
+      7,
+    );
+    assert.deepEqual(twice, { ok: false, reason: 'already_written' });
+    current = written.job;
+    record = written.shard;
+  }
+  const open = { ...current, sink: { ...current.sink!, finished: false } };
+  assert.deepEqual(applyToJob(open, event, 8), { ok: false, reason: 'sink_open' });
+  const failed = taken(applyToShard(job(1, false), shard(0), stored(3), 5));
+  assert.deepEqual(applyToJob(failed.job, event, 6), { ok: false, reason: 'nothing_stored' });
+});

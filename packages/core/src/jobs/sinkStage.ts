@@ -5,7 +5,7 @@ import type { ShardPointer } from '../queue/workQueue.ts';
 import type { SinkObserver } from '../sinks/qdrant/client.ts';
 import { deferIndexing, readHnswM, restoreIndexing, swapAlias } from '../sinks/qdrant/lifecycle.ts';
 import type { QdrantSink } from '../sinks/qdrant/open.ts';
-import { type WriteReport, writeDocuments } from '../sinks/qdrant/writer.ts';
+import type { WriteReport } from '../sinks/qdrant/writer.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { resultsPrefix } from './keys.ts';
@@ -17,15 +17,16 @@ import {
   type ShardRecord,
   type SinkState,
 } from './records.ts';
-import { readShardColumns } from './results.ts';
-import { readShardDocuments } from './shardCutter.ts';
-import { sinkDocuments } from './sinkDocuments.ts';
+import { NOTHING_TO_WRITE } from './sinkWrite.ts';
+import type { SinkWriter } from './sinkWriter.ts';
 import { isEnded, SHOWN_ERRORS } from './stateMachine.ts';
 
 export interface SinkStageDeps {
   ledger: LedgerStore;
   storage: BlobStore;
+  /** For everything but points. */
   sink: QdrantSink;
+  writer: SinkWriter;
   logger: Logger;
   observer?: SinkObserver;
 }
@@ -87,14 +88,11 @@ async function write(
   shard: ShardRecord,
   signal: AbortSignal,
 ): Promise<WriteReport | undefined> {
-  const { sink, storage, ledger, observer } = deps;
-  const destination = job.options.destination!;
-  const [columns, body] = await Promise.all([
-    shard.resultKey === undefined ? undefined : readShardColumns(storage, job, shard),
-    storage.get(shard.inputKey),
-  ]);
-  const documents =
-    columns === undefined ? [] : sinkDocuments(columns, body === undefined ? [] : readShardDocuments(body));
+  const { writer, storage, ledger, observer } = deps;
+  if (shard.resultKey === undefined) return NOTHING_TO_WRITE;
+  const [results, documents] = await Promise.all([storage.get(shard.resultKey), storage.get(shard.inputKey)]);
+  // Deleted meanwhile, or it would be there.
+  if (results === undefined) return undefined;
   const cancelled = new AbortController();
   const watch = setInterval(() => {
     ledger.readJob(job.id).then(
@@ -107,47 +105,30 @@ async function write(
     );
   }, CANCEL_CHECK_MS);
   try {
-    return await writeDocuments(
+    return await writer.write(
       {
-        connection: sink.connection,
+        results,
+        ...(documents !== undefined && { documents }),
         collection: job.sink!.collection,
-        destination,
-        // Told apart from an earlier ingestion, whose points may be there with another payload.
-        jobId: markOf(job),
-        limits: sink.limits,
-        concurrency: sink.concurrency,
+        destination: job.options.destination!,
+        mark: markOf(job),
       },
-      documents,
       { signal: AbortSignal.any([signal, cancelled.signal]), ...(observer && { observer }) },
     );
   } catch (error) {
     if (cancelled.signal.aborted) return undefined;
-    if (!isRefusal(error)) throw error;
-    // The key, or a collection that is gone: no document of this shard can be written.
-    const ids = new Set(columns?.ids);
-    return { ...EMPTY_REPORT, failed: Array.from(ids, (id) => ({ id, message: error.message })) };
+    throw error;
   } finally {
     clearInterval(watch);
   }
 }
-
-const EMPTY_REPORT: WriteReport = {
-  documents: 0,
-  points: 0,
-  bytes: 0,
-  retries: 0,
-  slowDowns: 0,
-  stalePoints: 0,
-  colbertOverflowed: 0,
-  failed: [],
-};
 
 /** What another try would only get again. */
 function isRefusal(error: unknown): error is TrivecError {
   return error instanceof TrivecError && error.code === 'sink_rejected';
 }
 
-/** The job's id, with the number of the ingestion from the second on. */
+/** The job's id, with the number of the ingestion from the second on: points of an earlier one are told apart. */
 function markOf({ id, sink }: JobRecord): string {
   return sink!.run === 1 ? id : `${id}.${sink!.run}`;
 }

@@ -1,0 +1,67 @@
+import { TrivecError } from '../errors.ts';
+import type { SinkObserver } from '../sinks/qdrant/client.ts';
+import type { QdrantDestination } from '../sinks/qdrant/destination.ts';
+import type { QdrantSink } from '../sinks/qdrant/open.ts';
+import { type WriteReport, writeDocuments } from '../sinks/qdrant/writer.ts';
+import { readArrow } from '../vectors/arrow.ts';
+import { readShardDocuments } from './shardCutter.ts';
+import { sinkDocuments } from './sinkDocuments.ts';
+
+/** One stored shard and where it goes. Plain data: it travels to another thread. */
+export interface WriteTask {
+  /** The shard's results (Arrow) and its documents (NDJSON). */
+  results: Uint8Array;
+  documents?: Uint8Array;
+  collection: string;
+  destination: QdrantDestination;
+  /** What points say of where they come from; another for each ingestion. */
+  mark: string;
+}
+
+export interface WriteOptions {
+  signal: AbortSignal;
+  observer?: SinkObserver;
+}
+
+const NOTHING: Omit<WriteReport, 'failed'> = {
+  documents: 0,
+  points: 0,
+  bytes: 0,
+  retries: 0,
+  slowDowns: 0,
+  stalePoints: 0,
+  colbertOverflowed: 0,
+};
+
+/**
+ * Writes a shard. What Qdrant refuses altogether (the key, a collection that is gone) fails every document;
+ * what may heal is thrown: `sink_unavailable`, and the signal's reason.
+ */
+export async function writeShard(
+  sink: QdrantSink,
+  task: WriteTask,
+  options: WriteOptions,
+): Promise<WriteReport> {
+  const columns = readArrow(task.results);
+  const documents = task.documents === undefined ? [] : readShardDocuments(Buffer.from(task.documents));
+  try {
+    return await writeDocuments(
+      {
+        connection: sink.connection,
+        collection: task.collection,
+        destination: task.destination,
+        jobId: task.mark,
+        limits: sink.limits,
+        concurrency: sink.concurrency,
+      },
+      sinkDocuments(columns, documents),
+      options,
+    );
+  } catch (error) {
+    if (!(error instanceof TrivecError) || error.code !== 'sink_rejected') throw error;
+    return { ...NOTHING, failed: Array.from(new Set(columns.ids), (id) => ({ id, message: error.message })) };
+  }
+}
+
+/** A shard that has no results: all of its documents failed before. */
+export const NOTHING_TO_WRITE: WriteReport = { ...NOTHING, failed: [] };
