@@ -13,6 +13,7 @@ import { viewerOf } from '../viewer.ts';
 const FORMATS: Record<string, ResultFormat> = {
   'application/x-ndjson': 'ndjson',
   'application/vnd.apache.arrow.stream': 'arrow',
+  'application/vnd.apache.parquet': 'parquet',
 };
 
 /** Bodies that are made while they are sent: nothing is read from storage that the client has no room for. */
@@ -24,7 +25,7 @@ export const jobResultRoutes: Routes = async (app, { services: { jobs } }) => {
       schema: {
         summary: 'Vectors in input order; while the job runs, the finished part',
         description:
-          'NDJSON, or Arrow where Accept asks for application/vnd.apache.arrow.stream. `x-next-cursor` says where to go on, ' +
+          'NDJSON, or as Accept asks: application/vnd.apache.arrow.stream or application/vnd.apache.parquet. `x-next-cursor` says where to go on, ' +
           'now or later; it is absent when the job has ended and nothing is left.',
         tags: ['jobs'],
         params: JobParams,
@@ -35,6 +36,7 @@ export const jobResultRoutes: Routes = async (app, { services: { jobs } }) => {
             {
               'application/x-ndjson': ResultLineSchema,
               'application/vnd.apache.arrow.stream': Type.String({ format: 'binary' }),
+              'application/vnd.apache.parquet': Type.String({ format: 'binary' }),
             },
             {
               'x-next-cursor': Type.String({ description: 'Where the next page starts.' }),

@@ -3,12 +3,13 @@ import { TrivecError } from '../errors.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import { ARROW_STREAM_TYPE, arrowStream, emptyColumns, readArrow } from '../vectors/arrow.ts';
 import { JsonBytes } from '../vectors/jsonBytes.ts';
+import { PARQUET_TYPE, parquetFile } from '../vectors/parquet.ts';
 import { type ResultColumns, sliceColumns } from '../vectors/resultColumns.ts';
 import { writeResultLine } from '../vectors/resultLine.ts';
 import { decodeCursor, encodeCursor, type ResultPosition } from './cursor.ts';
 import type { Ledger } from './ledger.ts';
 import type { JobRecord, ShardRecord } from './records.ts';
-import type { ResultPage, ResultQuery } from './serviceTypes.ts';
+import type { ResultFormat, ResultPage, ResultQuery } from './serviceTypes.ts';
 import { isEnded } from './stateMachine.ts';
 
 export interface ResultDeps {
@@ -22,6 +23,12 @@ interface Portion {
   begin: number;
   end: number;
 }
+
+const CONTENT_TYPES: Record<ResultFormat, string> = {
+  ndjson: 'application/x-ndjson',
+  arrow: ARROW_STREAM_TYPE,
+  parquet: PARQUET_TYPE,
+};
 
 const CHUNK_BYTES = 256 * 1024;
 
@@ -43,14 +50,17 @@ export async function readResults(deps: ResultDeps, job: JobRecord, query: Resul
     },
     { spans: options.chunking !== undefined },
   );
+  const metadata = { model: model.name, fingerprint: model.fingerprint };
+  const bodies: Record<ResultFormat, () => AsyncIterable<Uint8Array>> = {
+    ndjson: () => ndjsonLines(shards),
+    arrow: () => arrowStream(shards, empty, metadata),
+    parquet: () => parquetFile(shards, empty, metadata),
+  };
   return {
-    contentType: query.format === 'arrow' ? ARROW_STREAM_TYPE : 'application/x-ndjson',
+    contentType: CONTENT_TYPES[query.format],
     rows,
     ...(more && { nextCursor: encodeCursor(job.id, end) }),
-    body:
-      query.format === 'arrow'
-        ? arrowStream(shards, empty, { model: model.name, fingerprint: model.fingerprint })
-        : ndjsonLines(shards),
+    body: bodies[query.format](),
   };
 }
 

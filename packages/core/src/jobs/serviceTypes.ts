@@ -126,7 +126,7 @@ export interface DryRunReport {
   };
 }
 
-export type ResultFormat = 'ndjson' | 'arrow';
+export type ResultFormat = 'ndjson' | 'arrow' | 'parquet';
 
 export interface ResultQuery {
   format: ResultFormat;
@@ -143,7 +143,7 @@ export interface ResultPage {
   rows: number;
   /** Absent once the job has ended and nothing is left; otherwise the place to go on from, now or later. */
   nextCursor?: string;
-  /** One body: NDJSON lines, or one Arrow IPC stream with a record batch a shard. Rows in input order. */
+  /** One body: NDJSON lines, one Arrow IPC stream with a record batch a shard, or a Parquet file. Rows in input order. */
   body: AsyncIterable<Uint8Array>;
 }
 
