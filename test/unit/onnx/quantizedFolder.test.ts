@@ -136,7 +136,7 @@ test('a model with nothing to round and one of too old an operator set are refus
   });
   await assert.rejects(
     rewriteModelFile(old, join(root, 'a.onnx'), { dtype: 'int8' }),
-    refused(/operator set 9, which lacks QuantizeLinear; 10 or later/),
+    refused(/operator set 9, which lacks Round; 11 or later/),
   );
   const bare = edited('bare.onnx', (model) => {
     for (const node of model.graph.node) if (node.opType === 'MatMul') node.opType = 'MatMulElsewhere';

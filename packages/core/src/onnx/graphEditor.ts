@@ -66,8 +66,8 @@ export class GraphEditor {
     return this.shared(label, (name) => makeTensor(name, dataType, dims, values));
   }
 
-  float(label: string, value: number): string {
-    return this.constant(label, DataType.FLOAT, [], Float32Array.of(value));
+  float(value: number): string {
+    return this.constant(`float_${value}`, DataType.FLOAT, [], Float32Array.of(value));
   }
 
   axis(value: number): string {

@@ -2,6 +2,7 @@
  * The ways in which a weight product may be computed with 8-bit weights. Each stores the weight and puts
  * other nodes where the product stood; everything around it stays as it was.
  */
+import { type ActivationKinds, GELU_MIN } from './activationKinds.ts';
 import type { GraphEditor } from './graphEditor.ts';
 import { DataType, MICROSOFT_DOMAIN, type TensorProto } from './proto.ts';
 import type { WeightProduct } from './weightProducts.ts';
@@ -23,27 +24,42 @@ export interface ProductRounding {
 }
 
 /** Half of the codes on either side of 128, so that the unsigned code 128 is 0. */
-const ZERO_POINT = Uint8Array.of(128);
-const INT8_MAX = 127;
+const EITHER_SIDE = { zeroPoint: 128, largest: 127 };
+/** A GELU's output is hardly ever negative: code 32 is 0 and most of the codes are for what is above. */
+const ONE_SIDED = { zeroPoint: 32, largest: 223 };
 /** A row of zeros must not divide by zero. */
 const MIN_ROW_SCALE = 1e-9;
+/** What rounding leaves is at most half a step, and gets 8 bits of its own. */
+const REMAINDER_STEP = 1 / 254;
+
+interface RoundedRows {
+  codes: string;
+  zeroPoint: number;
+  /** The rows divided by their scales, before rounding. */
+  scaled: string;
+  scales: string;
+}
 
 /**
  * int8 with one scale a token (row of the activation) and one a column of the weight. A row's result depends on
  * that row only, so a text gets the same vector in any batch. Products of one activation share its rounding.
  *   s = max(max|x|/127, 1e-9);  y = (round(x/s) · Wq) · Ws · s
+ * Attention averages values over tokens, among them tokens with a few huge channels and so a coarse step; what
+ * their rounding leaves is therefore rounded and multiplied as well: y = (q · Wq + r/254 · Wq) · Ws · s.
  */
 export class RowwiseInt8 implements ProductRounding {
-  readonly needs = { opset: 10, operator: 'QuantizeLinear' };
+  readonly needs = { opset: 11, operator: 'Round' };
   private readonly editor: GraphEditor;
   private readonly opset: number;
   private readonly storeTensor: StoreTensor;
-  private readonly rounded = new Map<string, { values: string; scales: string }>();
+  private readonly kinds: ActivationKinds;
+  private readonly rounded = new Map<string, RoundedRows>();
 
-  constructor(editor: GraphEditor, opset: number, storeTensor: StoreTensor) {
+  constructor(editor: GraphEditor, opset: number, storeTensor: StoreTensor, kinds: ActivationKinds) {
     this.editor = editor;
     this.opset = opset;
     this.storeTensor = storeTensor;
+    this.kinds = kinds;
   }
 
   store(product: WeightProduct, weight: Float32Array): Promise<StoredWeight> {
@@ -51,41 +67,76 @@ export class RowwiseInt8 implements ProductRounding {
   }
 
   emit({ node, activation, bias, output }: WeightProduct, weight: StoredWeight): void {
-    this.editor.replace(node, () => {
-      const row = this.rounded.get(activation) ?? this.round(activation);
-      const product = this.editor.op(
-        'MatMulIntegerToFloat',
-        [row.values, weight.values, this.editor.float('one', 1), weight.scales, this.zeroPoint()],
-        'int_product',
-        { domain: MICROSOFT_DOMAIN },
-      );
-      if (bias === undefined) this.editor.op('Mul', [product, row.scales], 'product', { output });
-      else
-        this.editor.op('Add', [this.editor.op('Mul', [product, row.scales], 'product'), bias], 'sum', {
-          output,
-        });
+    const { editor } = this;
+    editor.replace(node, () => {
+      const rows = this.rounded.get(activation) ?? this.round(activation);
+      let product = this.multiply(rows.codes, rows.zeroPoint, 1, weight);
+      if (this.kinds.isValueProjection(node))
+        product = editor.op('Add', [product, this.multiplyRemainder(rows, weight)], 'product');
+      if (bias === undefined) editor.op('Mul', [product, rows.scales], 'product', { output });
+      else editor.op('Add', [editor.op('Mul', [product, rows.scales], 'product'), bias], 'sum', { output });
     });
   }
 
-  private round(activation: string): { values: string; scales: string } {
-    const { editor } = this;
-    const magnitudes = editor.op('Abs', [activation], 'magnitudes');
-    // From operator set 18 on the axes of a reduction are an input.
-    const peaks =
-      this.opset < 18
-        ? editor.op('ReduceMax', [magnitudes], 'peaks', { attributes: { axes: [-1n], keepdims: 1n } })
-        : editor.op('ReduceMax', [magnitudes, editor.axis(-1)], 'peaks', { attributes: { keepdims: 1n } });
-    const steps = editor.op('Mul', [peaks, editor.float('int8_step', 1 / INT8_MAX)], 'steps');
-    const scales = editor.op('Max', [steps, editor.float('min_scale', MIN_ROW_SCALE)], 'row_scales');
-    const scaled = editor.op('Div', [activation, scales], 'scaled');
-    const values = editor.op('QuantizeLinear', [scaled, editor.float('one', 1), this.zeroPoint()], 'rounded');
-    const row = { values, scales };
-    this.rounded.set(activation, row);
-    return row;
+  private multiply(codes: string, zeroPoint: number, scale: number, weight: StoredWeight): string {
+    return this.editor.op(
+      'MatMulIntegerToFloat',
+      [codes, weight.values, this.editor.float(scale), weight.scales, this.zeroPoint(zeroPoint)],
+      'int_product',
+      { domain: MICROSOFT_DOMAIN },
+    );
   }
 
-  private zeroPoint(): string {
-    return this.editor.constant('zero_point', DataType.UINT8, [], ZERO_POINT);
+  private multiplyRemainder({ scaled }: RoundedRows, weight: StoredWeight): string {
+    const { editor } = this;
+    // Round and QuantizeLinear both round halves to even, so the remainder is within half a step.
+    const remainder = editor.op('Sub', [scaled, editor.op('Round', [scaled], 'whole')], 'remainder');
+    const { zeroPoint } = EITHER_SIDE;
+    const inputs = [remainder, editor.float(REMAINDER_STEP), this.zeroPoint(zeroPoint)];
+    return this.multiply(editor.op('QuantizeLinear', inputs, 'rounded'), zeroPoint, REMAINDER_STEP, weight);
+  }
+
+  private round(activation: string): RoundedRows {
+    const { editor } = this;
+    const scales = this.kinds.isGelu(activation) ? this.oneSidedScales(activation) : this.scales(activation);
+    const scaled = editor.op('Div', [activation, scales.name], 'scaled');
+    const inputs = [scaled, editor.float(1), this.zeroPoint(scales.zeroPoint)];
+    const codes = editor.op('QuantizeLinear', inputs, 'rounded');
+    const rows = { codes, zeroPoint: scales.zeroPoint, scaled, scales: scales.name };
+    this.rounded.set(activation, rows);
+    return rows;
+  }
+
+  private scales(activation: string): { name: string; zeroPoint: number } {
+    const { editor } = this;
+    // Two reductions read the activation twice; Abs before one of them would write it as well.
+    const lowest = editor.op('Neg', [this.reduce('ReduceMin', activation)], 'lowest');
+    const peaks = editor.op('Max', [this.reduce('ReduceMax', activation), lowest], 'peaks');
+    const steps = editor.op('Mul', [peaks, editor.float(1 / EITHER_SIDE.largest)], 'steps');
+    const name = editor.op('Max', [steps, editor.float(MIN_ROW_SCALE)], 'row_scales');
+    return { name, zeroPoint: EITHER_SIDE.zeroPoint };
+  }
+
+  /** A step is large enough for the smallest value to be reached with the codes below zero. */
+  private oneSidedScales(activation: string): { name: string; zeroPoint: number } {
+    const { editor } = this;
+    const { zeroPoint, largest } = ONE_SIDED;
+    const peaks = this.reduce('ReduceMax', activation);
+    const steps = editor.op('Mul', [peaks, editor.float(1 / largest)], 'steps');
+    const name = editor.op('Max', [steps, editor.float(-GELU_MIN / zeroPoint)], 'row_scales');
+    return { name, zeroPoint };
+  }
+
+  private reduce(opType: 'ReduceMax' | 'ReduceMin', value: string): string {
+    const { editor } = this;
+    // From operator set 18 on the axes of a reduction are an input.
+    return this.opset < 18
+      ? editor.op(opType, [value], 'extreme', { attributes: { axes: [-1n], keepdims: 1n } })
+      : editor.op(opType, [value, editor.axis(-1)], 'extreme', { attributes: { keepdims: 1n } });
+  }
+
+  private zeroPoint(code: number): string {
+    return this.editor.constant(`code_${code}`, DataType.UINT8, [], Uint8Array.of(code));
   }
 }
 

@@ -2,11 +2,12 @@
 import { writeFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { TrivecError } from '../errors.ts';
+import { ActivationKinds } from './activationKinds.ts';
 import { DataFileWriter, toStorageError } from './dataFileWriter.ts';
 import { GraphEditor } from './graphEditor.ts';
 import { readModelFile, tensorsOf } from './inspect.ts';
 import { BlockwiseInt8, type ProductRounding, RowwiseInt8, type StoreTensor } from './productRounding.ts';
-import { decodeModel, encodeModel, type Model, opsetOf, type TensorProto } from './proto.ts';
+import { decodeModel, encodeModel, type GraphProto, type Model, opsetOf, type TensorProto } from './proto.ts';
 import { storeTableAsHalf, storeTableAsInt8 } from './tableRounding.ts';
 import { TensorReader } from './tensorReader.ts';
 import { findVocabularyLookup, findWeightProducts, type WeightProduct } from './weightProducts.ts';
@@ -39,6 +40,7 @@ export interface RewriteOptions {
 
 /** What a rounding needs to work on a graph. */
 export interface RewriteTools {
+  graph: GraphProto;
   editor: GraphEditor;
   opset: number;
   store: StoreTensor;
@@ -58,8 +60,10 @@ export function rewriteModelFile(
   target: string,
   options: RewriteOptions,
 ): Promise<RewriteReport> {
-  return rewriteWith(source, target, options, ({ editor, opset, store }) =>
-    options.dtype === 'int8' ? new RowwiseInt8(editor, opset, store) : new BlockwiseInt8(editor, store),
+  return rewriteWith(source, target, options, ({ graph, editor, opset, store }) =>
+    options.dtype === 'int8'
+      ? new RowwiseInt8(editor, opset, store, new ActivationKinds(graph))
+      : new BlockwiseInt8(editor, store),
   );
 }
 
@@ -80,7 +84,9 @@ export async function rewriteWith(
     const matrices =
       options.dtype === 'fp16'
         ? await storeWeightsAsHalf(model.graph, editor, reader, writer)
-        : await job.roundProducts(makeRounding({ editor, opset: opsetOf(model), store: job.store }));
+        : await job.roundProducts(
+            makeRounding({ graph: model.graph, editor, opset: opsetOf(model), store: job.store }),
+          );
     const vocabulary = await job.storeVocabulary(options.vocabulary ?? 'fp16');
     editor.apply();
     await job.copyRest();

@@ -1,5 +1,6 @@
 /** Finds the products of an encoder graph that are worth rounding: activations times a constant fp32 matrix. Pure. */
 import { elementsOf } from './externalData.ts';
+import { Constants, producersOf } from './graphValues.ts';
 import {
   DataType,
   floatAttribute,
@@ -33,36 +34,6 @@ export interface VocabularyLookup {
 
 /** Narrower than this it is a head with a few outputs (lexical weights, a classifier), not part of the encoder. */
 const MIN_DIMS = 16;
-
-/** Constant tensors by value name, however the exporter wrote them. */
-export class Constants {
-  private readonly tensors = new Map<string, TensorProto>();
-  private readonly producers = new Map<string, NodeProto>();
-
-  constructor(graph: GraphProto) {
-    for (const tensor of graph.initializer) this.tensors.set(tensor.name, tensor);
-    for (const node of graph.node) {
-      for (const output of node.output) this.producers.set(output, node);
-      const value =
-        node.opType === 'Constant' ? node.attribute.find(({ name }) => name === 'value')?.t : undefined;
-      if (value !== undefined && node.output[0] !== undefined) this.tensors.set(node.output[0], value);
-    }
-  }
-
-  /** The tensor behind a value, through copies and transpositions of it. */
-  resolve(value: string): { tensor: TensorProto; transposed: boolean } | undefined {
-    const tensor = this.tensors.get(value);
-    if (tensor !== undefined) return { tensor, transposed: false };
-    const producer = this.producers.get(value);
-    if (producer === undefined || !(producer.opType === 'Identity' || producer.opType === 'Transpose'))
-      return undefined;
-    const source = this.resolve(producer.input[0] ?? '');
-    if (source === undefined || producer.opType === 'Identity') return source;
-    const permutation = producer.attribute.find(({ name }) => name === 'perm')?.ints.map(Number) ?? [1, 0];
-    const swaps = source.tensor.dims.length === 2 && permutation[0] === 1 && permutation[1] === 0;
-    return swaps ? { tensor: source.tensor, transposed: !source.transposed } : undefined;
-  }
-}
 
 /**
  * The weight products whose result still passes a layer normalisation: the encoder's. What comes after the
@@ -119,10 +90,6 @@ export function findVocabularyLookup(graph: GraphProto): VocabularyLookup | unde
     return { node, table: tensor, rows: Number(tensor.dims[0]), dims: Number(tensor.dims[1]) };
   }
   return undefined;
-}
-
-function producersOf(graph: GraphProto): Map<string, NodeProto> {
-  return new Map(graph.node.flatMap((node) => node.output.map((output) => [output, node] as const)));
 }
 
 const NORMALIZATIONS = new Set([
