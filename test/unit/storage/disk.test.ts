@@ -81,6 +81,8 @@ test('STORAGE_URL names a folder; without one it is DATA_DIR/blobs', async (t) =
   const other = join(dataDir, 'else where');
   const storageUrl = pathToFileURL(other).href;
   assert.equal((await openStorage({ dataDir, storageUrl })).description, other);
-  await assert.rejects(openStorage({ dataDir, storageUrl: 's3://bucket' }), { code: 'invalid_config' });
+  await assert.rejects(openStorage({ dataDir, storageUrl: 's3://bucket?key=secret' }), {
+    code: 'invalid_config',
+  });
   await assert.rejects(openStorage({ dataDir, storageUrl: 'file://host/path' }), { code: 'invalid_config' });
 });

@@ -5,15 +5,31 @@ import { TrivecError } from '../errors.ts';
 import type { BlobStore } from './blobStore.ts';
 import { DiskStorage } from './disk.ts';
 
+type StorageConfig = Pick<Config, 'storageUrl' | 'dataDir'> &
+  Partial<Pick<Config, 'awsAccessKeyId' | 'awsSecretAccessKey' | 'awsSessionToken'>>;
+
 /** The storage that `STORAGE_URL` names; `DATA_DIR/blobs` without one. */
-export async function openStorage(config: Pick<Config, 'storageUrl' | 'dataDir'>): Promise<BlobStore> {
+export async function openStorage(config: StorageConfig): Promise<BlobStore> {
+  if (config.storageUrl?.startsWith('s3:')) {
+    // A large library, that only a bucket needs.
+    const { S3Storage, parseS3Url } = await import('./s3.ts');
+    return S3Storage.open(parseS3Url(config.storageUrl), credentialsOf(config));
+  }
   return DiskStorage.open(storageFolder(config));
+}
+
+function credentialsOf({ awsAccessKeyId, awsSecretAccessKey, awsSessionToken }: StorageConfig) {
+  if (awsAccessKeyId === undefined || awsSecretAccessKey === undefined) return undefined;
+  return {
+    accessKeyId: awsAccessKeyId,
+    secretAccessKey: awsSecretAccessKey,
+    ...(awsSessionToken !== undefined && { sessionToken: awsSessionToken }),
+  };
 }
 
 function storageFolder({ storageUrl, dataDir }: Pick<Config, 'storageUrl' | 'dataDir'>): string {
   if (storageUrl === undefined) return join(dataDir, 'blobs');
-  if (!storageUrl.startsWith('file:'))
-    throw invalid('buckets are not supported yet; give file:///path/to/a/folder');
+  if (!storageUrl.startsWith('file:')) throw invalid('give file:///path/to/a/folder or s3://bucket/prefix');
   try {
     return fileURLToPath(storageUrl);
   } catch (error) {
