@@ -213,3 +213,15 @@ function assertSame(parsed: number[], values: Float32Array): void {
     [...values].map((value) => value + 0),
   );
 }
+
+test('each of the 65,536 float16 is printed as floats print it', () => {
+  const all = new Float16Array(Uint16Array.from({ length: 65_536 }, (_, bits) => bits).buffer);
+  for (const values of [all, all.subarray(1, 777)]) {
+    const [halves, floats] = [new JsonBytes(), new JsonBytes()];
+    for (let round = 0; round < 2; round++) {
+      halves.halves(values);
+      floats.floats(values);
+    }
+    assert.ok(halves.take().equals(floats.take()));
+  }
+});

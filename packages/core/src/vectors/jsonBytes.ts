@@ -59,6 +59,25 @@ export class JsonBytes {
     this.used = at;
   }
 
+  /** As `floats`. There are only 65,536 float16: each is turned into text once. */
+  halves(values: Float16Array, begin = 0, end = values.length): void {
+    this.reserve((end - begin) * (HALF_BYTES + 1) + 2);
+    const bits = new Uint16Array(values.buffer, values.byteOffset, values.length);
+    const { bytes } = this;
+    let at = this.used;
+    bytes[at++] = 91;
+    for (let i = begin; i < end; i++) {
+      if (i > begin) bytes[at++] = 44;
+      const half = bits[i]!;
+      const length = halfLengths[half] || printHalf(half, values[i]!);
+      const from = half * HALF_BYTES;
+      for (let k = 0; k < length; k++) bytes[at + k] = halfTexts[from + k]!;
+      at += length;
+    }
+    bytes[at++] = 93;
+    this.used = at;
+  }
+
   uints(values: ArrayLike<number>): void {
     this.reserve(values.length * 17 + 2);
     const { bytes } = this;
@@ -82,6 +101,18 @@ export class JsonBytes {
 
 /** Longest text of a float32 here: `-999999980000000000000`. */
 const FLOAT32_BYTES = 22;
+/** Longest text of a float16 here: `-0.00000011920929`, and some. */
+const HALF_BYTES = 20;
+const halfTexts = new Uint8Array(65_536 * HALF_BYTES);
+const halfLengths = new Uint8Array(65_536);
+
+function printHalf(half: number, value: number): number {
+  const from = half * HALF_BYTES;
+  const length = writeFloat32(halfTexts, from, value) - from;
+  halfLengths[half] = length;
+  return length;
+}
+
 const POWERS = Float64Array.from({ length: 18 }, (_, exponent) => 10 ** exponent);
 
 /** Writes `value` at `at`, returns where the text ends. */

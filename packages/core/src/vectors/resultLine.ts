@@ -42,7 +42,7 @@ export function* writeResultLine(
     out.raw(',"colbert":[');
     for (let row = offsets[index]!; row < offsets[index + 1]!; row++) {
       if (row > offsets[index]!) out.raw(',');
-      out.floats(values, row * dims, (row + 1) * dims);
+      out.halves(values, row * dims, (row + 1) * dims);
       if (out.length >= partBytes) yield;
     }
     out.raw(']');
