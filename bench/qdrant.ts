@@ -1,7 +1,7 @@
 /**
  * How fast points leave for Qdrant: `node bench/qdrant.ts` into the double, and into a real server where
  * QDRANT_TEST_URL names one. 1024 dimensions, 128 ColBERT rows of float16 a text, as shards hold them.
- * `blocked`: the share of time that a device fed from the same thread would wait because the thread encodes.
+ * `blocked`: the share of time that a device fed by this thread would stand still because of the sink.
  */
 import { execFileSync, fork } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -10,17 +10,24 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { QdrantConnection } from '../packages/core/src/sinks/qdrant/client.ts';
+import { loadConfig } from '../packages/core/src/config.ts';
+import type { WriteTask } from '../packages/core/src/jobs/sinkWrite.ts';
+import { startSinkWriter } from '../packages/core/src/jobs/sinkWriter.ts';
 import { collectionRules } from '../packages/core/src/sinks/qdrant/collection.ts';
 import { resolveDestination, type VectorNames } from '../packages/core/src/sinks/qdrant/destination.ts';
 import { makeCollection } from '../packages/core/src/sinks/qdrant/lifecycle.ts';
-import type { SinkDocument } from '../packages/core/src/sinks/qdrant/points.ts';
-import { writeDocuments } from '../packages/core/src/sinks/qdrant/writer.ts';
+import { openQdrant } from '../packages/core/src/sinks/qdrant/open.ts';
+import { arrowFile } from '../packages/core/src/vectors/arrow.ts';
+import { columnsOf } from '../packages/core/src/vectors/resultColumns.ts';
+import { OUTPUTS, type TextVectors } from '../packages/core/src/vectors/types.ts';
 import { numbers } from '../test/support/sinkDocuments.ts';
 
 const DIMS = 1024;
 const ROWS = 128;
 const WEIGHTS = 100;
+/** Documents of a shard: what 128 KiB of text are, about. */
+const SHARD = 128;
+const COLBERT_SHARD = 32;
 /** What one batch takes on the pretended device. */
 const BATCH_MS = 20;
 
@@ -45,29 +52,43 @@ interface Row {
   megabytesPerSecond: number;
   retries: number;
   blockedPercent: number;
+  /** The same, measured just before with nothing to send: what the machine itself does. */
+  idlePercent: number;
 }
 
-/** A few different texts, used in turn: what is sent is what costs. */
-function corpus(count: number, names: VectorNames): SinkDocument[] {
-  const next = numbers(1);
-  const texts = Array.from({ length: 16 }, () => ({
-    dense: Float32Array.from({ length: DIMS }, () => next() / 32),
-    ...(names.sparse && {
-      sparse: {
-        indices: Uint32Array.from({ length: WEIGHTS }, (_, i) => i * 2500 + Math.floor((next() + 1) * 1000)),
-        values: Float32Array.from({ length: WEIGHTS }, () => Math.abs(next()) + 0.01),
-      },
-    }),
-    ...(names.colbert && {
-      colbert: {
-        rows: ROWS,
-        dims: DIMS,
-        data: Float16Array.from({ length: ROWS * DIMS }, () => next() / 32),
-      },
-    }),
-    text: 'lorem ipsum '.repeat(40),
+/** Results of a shard as they lie in storage. A few different texts, used in turn: what is sent is what costs. */
+async function shard(ordinal: number, documents: number, names: VectorNames): Promise<ShardBlobs> {
+  const next = numbers(ordinal + 1);
+  const texts = Array.from({ length: 8 }, () => vectors(next));
+  const outputs = OUTPUTS.filter((output) => names[output] !== undefined);
+  const rows = Array.from({ length: documents }, (_, i) => ({
+    id: `doc-${ordinal}-${i}`,
+    chunk: 0,
+    vectors: texts[i % texts.length]!,
   }));
-  return Array.from({ length: count }, (_, i) => ({ id: `doc-${i}`, texts: [texts[i % texts.length]!] }));
+  const lines = rows.map(({ id }) => `${JSON.stringify({ id, text: 'lorem ipsum '.repeat(40) })}\n`);
+  return {
+    results: arrowFile(await columnsOf(rows, outputs, { dense: DIMS, colbert: DIMS })),
+    documents: Buffer.from(lines.join('')),
+  };
+}
+
+type ShardBlobs = Pick<WriteTask, 'results' | 'documents'>;
+
+function vectors(next: () => number): TextVectors {
+  return {
+    tokens: ROWS + 1,
+    dense: Float32Array.from({ length: DIMS }, () => next() / 32),
+    sparse: {
+      indices: Uint32Array.from({ length: WEIGHTS }, (_, i) => i * 2500 + Math.floor((next() + 1) * 1000)),
+      values: Float32Array.from({ length: WEIGHTS }, () => Math.abs(next()) + 0.01),
+    },
+    colbert: {
+      rows: ROWS,
+      dims: DIMS,
+      data: Float32Array.from({ length: ROWS * DIMS }, () => next() / 32),
+    },
+  };
 }
 
 /** Waits like a device that is handed its next batch by this thread; says how late it was handed. */
@@ -84,46 +105,53 @@ async function pretendDevice(signal: AbortSignal): Promise<number> {
 }
 
 async function measure(server: string, url: string, kind: keyof typeof KINDS, count: number): Promise<Row> {
-  const connection = new QdrantConnection({
-    url,
-    timeoutMs: 120_000,
-    concurrency: 4,
-    retries: 5,
-    retryDelayMs: 300,
-  });
+  const config = loadConfig({ QDRANT_URL: url, QDRANT_TIMEOUT_MS: '120000' });
+  const { connection, close } = openQdrant(config)!;
+  const writer = startSinkWriter(config);
   const collection = `bench_${randomUUID()}`;
   const names = KINDS[kind];
   const rules = collectionRules(names, { dense: DIMS, colbert: DIMS, sparse: true });
   await makeCollection(connection, { action: 'create', collection }, rules);
   await connection.setHnswM(collection, 0);
-  const documents = corpus(count, names);
+  const destination = resolveDestination({ type: 'qdrant', collection, vectors: names });
+  const size = kind === 'all three' ? COLBERT_SHARD : SHARD;
+  const shards: ShardBlobs[] = [];
+  for (let ordinal = 0; ordinal * size < count; ordinal++) shards.push(await shard(ordinal, size, names));
+  const resting = new AbortController();
+  const rest = pretendDevice(resting.signal);
+  await sleep(1000);
+  resting.abort();
+  const idle = await rest;
+  const { signal } = new AbortController();
   const done = new AbortController();
   const device = pretendDevice(done.signal);
   const startedAt = performance.now();
-  const report = await writeDocuments(
-    {
-      connection,
-      collection,
-      destination: resolveDestination({ type: 'qdrant', collection, vectors: names }),
-      jobId: 'bench',
-      limits: { maxBytes: 8 * 2 ** 20, maxPoints: 128 },
-      concurrency: 4,
-    },
-    documents,
-  );
+  const totals = { points: 0, bytes: 0, retries: 0 };
+  const lane = async () => {
+    for (let blobs = shards.shift(); blobs !== undefined; blobs = shards.shift()) {
+      const report = await writer.write({ ...blobs, collection, destination, mark: 'bench' }, { signal });
+      totals.points += report.points;
+      totals.bytes += report.bytes;
+      totals.retries += report.retries;
+    }
+  };
+  // Two shards at once, as a worker's sink lane has it.
+  await Promise.all([lane(), lane()]);
   const seconds = (performance.now() - startedAt) / 1000;
   done.abort();
   const blocked = await device;
   await connection.deleteCollection(collection);
-  await connection.close();
+  await writer.close();
+  await close();
   return {
     server,
     vectors: kind,
-    points: report.points,
-    pointsPerSecond: Math.round(report.points / seconds),
-    megabytesPerSecond: Number((report.bytes / 1e6 / seconds).toFixed(1)),
-    retries: report.retries,
+    points: totals.points,
+    pointsPerSecond: Math.round(totals.points / seconds),
+    megabytesPerSecond: Number((totals.bytes / 1e6 / seconds).toFixed(1)),
+    retries: totals.retries,
     blockedPercent: Number((blocked * 100).toFixed(1)),
+    idlePercent: Number((idle * 100).toFixed(1)),
   };
 }
 
