@@ -1,9 +1,17 @@
 import accepts from '@fastify/accepts';
+import cors from '@fastify/cors';
 import helmet from '@fastify/helmet';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { createMetrics } from '@trivec/core/telemetry/metrics';
-import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  fastify,
+  LogController,
+  type RawRequestDefaultExpression as RawRequest,
+} from 'fastify';
 import { Admission } from './admission.ts';
+import { ApiKeys } from './apiKeys.ts';
 import type { ApiDeps } from './deps.ts';
 import { Embedder } from './embedder.ts';
 import { EngineCalls } from './engineCalls.ts';
@@ -12,11 +20,20 @@ import { bodies } from './plugins/bodies.ts';
 import { closing } from './plugins/closing.ts';
 import { answerBrokenRequest, errors, fromAny, sendError } from './plugins/errors.ts';
 import { assertBindAllowed, hosts } from './plugins/hosts.ts';
+import { keys } from './plugins/keys.ts';
 import { openapi } from './plugins/openapi.ts';
+import { rateLimiting } from './plugins/rateLimits.ts';
 import { requestId, requests } from './plugins/requests.ts';
+import { slowSenders } from './plugins/slowSenders.ts';
+import { RateLimits } from './rateLimits.ts';
 import { collectionSearchRoutes } from './routes/collectionSearch.ts';
 import { cohereRoutes } from './routes/compat/cohere.ts';
+import { embeddingServerRoutes } from './routes/compat/embeddingServer.ts';
+import { infinityRoutes } from './routes/compat/infinity.ts';
 import { openAiRoutes } from './routes/compat/openai.ts';
+import { semanticExplorerRoutes } from './routes/compat/semanticExplorer.ts';
+import { smartEmbedderRoutes } from './routes/compat/smartEmbedder.ts';
+import { teiRoutes } from './routes/compat/tei.ts';
 import { embeddingRoutes } from './routes/embeddings.ts';
 import { healthRoutes } from './routes/health.ts';
 import { jobIngestRoutes } from './routes/jobIngest.ts';
@@ -32,9 +49,32 @@ import { ErrorSchema } from './schemas/common.ts';
 import { JobSchema } from './schemas/jobs.ts';
 import { Scorer } from './scorer.ts';
 import type { Services } from './services.ts';
+import { rootPaths, SURFACES } from './surfaces.ts';
 import { validatorCompiler } from './validation.ts';
 
 export type { ApiDeps } from './deps.ts';
+
+/** What a web page of another origin may read of an answer's headers. */
+const EXPOSED_HEADERS = [
+  'x-request-id',
+  'x-next-cursor',
+  'x-rows',
+  'retry-after',
+  'ratelimit-limit',
+  'ratelimit-remaining',
+  'ratelimit-reset',
+  'x-queue-depth',
+  'x-estimated-wait-ms',
+];
+
+/** Each under its own prefix, with its own errors, health and metrics. */
+const PEERS = {
+  tei: teiRoutes,
+  'smart-embedder': smartEmbedderRoutes,
+  infinity: infinityRoutes,
+  'semantic-explorer': semanticExplorerRoutes,
+  'embedding-server': embeddingServerRoutes,
+};
 
 /** Only what /docs needs, and nothing from elsewhere. TLS, and with it HSTS, is the matter of a proxy in front. */
 const SECURITY_HEADERS = {
@@ -60,11 +100,14 @@ const SECURITY_HEADERS = {
  */
 export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
   const { config, backend, logger } = deps;
-  assertBindAllowed(config);
+  const apiKeys = new ApiKeys(config);
+  assertBindAllowed(config, { hasKeys: apiKeys.size > 0 });
   const metrics = deps.metrics ?? createMetrics();
   const models = new ModelDirectory(backend.registry, config.model, { cacheMs: deps.registryCacheMs });
   const batchTokens = (fingerprint: string) => models.batchTokens(fingerprint);
   const admission = new Admission({ ...config, batchTokens });
+  const limits = new RateLimits({ config, metrics, logger, redis: deps.redis });
+  const charge = limits.charge.bind(limits);
   const calls = new EngineCalls({ lane: backend.interactive, admission, config, metrics, batchTokens });
   const services: Services = {
     config,
@@ -76,17 +119,20 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
     models,
     admission,
     calls,
-    embedder: new Embedder({ calls, config, metrics }),
-    scorer: new Scorer({ calls, config, metrics }),
+    embedder: new Embedder({ calls, config, metrics, charge }),
+    scorer: new Scorer({ calls, config, metrics, charge }),
   };
   const app = fastify({
     loggerInstance: logger as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: config.maxBodyBytes,
     genReqId: requestId,
+    trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
+    http: { headersTimeout: config.headersTimeoutMs, requestTimeout: 0 },
     // A closing server answers through the error handler, in the shape of every error.
     return503OnClosing: false,
     routerOptions: { ignoreTrailingSlash: true },
+    rewriteUrl: rewriteRoot(config.rootSurface),
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) =>
       sendError(fromAny(error, config.maxBodyBytes), request, reply),
@@ -97,14 +143,22 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
     // every answer against its schema. Large bodies of vectors are printed elsewhere.
     .setSerializerCompiler(() => (value) => JSON.stringify(value));
 
-  app.decorateRequest('identity', null);
   app.addSchema(ErrorSchema);
   app.addSchema(JobSchema);
   await app.register(requests, { metrics });
   await app.register(errors, { maxBodyBytes: config.maxBodyBytes });
   await app.register(helmet, SECURITY_HEADERS);
   await app.register(closing, { config });
+  if (config.corsOrigins.length > 0) {
+    await app.register(cors, {
+      origin: config.corsOrigins.includes('*') ? '*' : [...config.corsOrigins],
+      exposedHeaders: EXPOSED_HEADERS,
+    });
+  }
   await app.register(hosts, { config });
+  await app.register(keys, { keys: apiKeys });
+  await app.register(rateLimiting, { limits });
+  await app.register(slowSenders, { config });
   await app.register(bodies);
   await app.register(accepts);
   await app.register(openapi);
@@ -126,5 +180,17 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
   ]) {
     await app.register(routes, { services });
   }
+  for (const [name, routes] of Object.entries(PEERS)) {
+    await app.register(routes, { services, prefix: SURFACES[name as keyof typeof PEERS].prefix });
+  }
   return app as unknown as FastifyInstance;
+}
+
+/** With ROOT_SURFACE the paths of that peer are answered at the root, before trivec's own. */
+function rewriteRoot(surface: string): (request: RawRequest) => string {
+  const peer = rootPaths(surface);
+  return ({ url = '/', method = 'GET' }) => {
+    const path = url.split('?', 1)[0]?.replace(/(.)\/$/, '$1') ?? '';
+    return peer?.routes.has(`${method} ${path}`) === true ? `${peer.prefix}${url}` : url;
+  };
 }

@@ -32,6 +32,8 @@ export interface ApiDeps {
   metrics?: Metrics;
   /** Where jobs can send their vectors; none where QDRANT_URL is not set. */
   qdrant?: QdrantSink;
+  /** An ioredis client on which all API processes count their rate limits together. */
+  redis?: unknown;
   /** For how long a list of workers is believed; 250 when absent. */
   registryCacheMs?: number;
 }

@@ -60,6 +60,8 @@ export interface EmbedderDeps {
   calls: EngineCalls;
   config: Pick<Config, 'maxInputChars'>;
   metrics: Metrics;
+  /** Told what a client's answer cost. */
+  charge(client: string, tokens: number): void;
 }
 
 /** A text to be embedded, and where it stands in the request. */
@@ -148,6 +150,7 @@ export class Embedder {
     }
     this.#deps.metrics.requestTexts.inc({ model: model.name }, texts.length - failures.size);
     this.#deps.metrics.requestTokens.inc({ model: model.name }, embedded.tokens);
+    if (client !== undefined) this.#deps.charge(client, embedded.tokens);
     return embedded;
   }
 

@@ -41,6 +41,8 @@ export interface ScorerDeps {
   calls: EngineCalls;
   config: Pick<Config, 'maxInputChars'>;
   metrics: Metrics;
+  /** Told what a client's answer cost. */
+  charge(client: string, tokens: number): void;
 }
 
 /** Pairs of texts to scores: the one handler behind every rerank and score. */
@@ -91,6 +93,7 @@ export class Scorer {
     const tokens = all.reduce((sum, one) => sum + ('error' in one ? 0 : one.tokens), 0);
     this.#deps.metrics.requestTexts.inc({ model: model.name }, pairs.length);
     this.#deps.metrics.requestTokens.inc({ model: model.name }, tokens);
+    if (client !== undefined) this.#deps.charge(client, tokens);
     return {
       model,
       scores,

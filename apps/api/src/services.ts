@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import './routeConfig.ts';
 import type { Metrics } from '@trivec/core/telemetry/metrics';
 import type { Admission } from './admission.ts';
 import type { ApiDeps } from './deps.ts';

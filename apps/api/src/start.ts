@@ -33,7 +33,14 @@ export async function startApi(deps: StartApiDeps): Promise<RunningApi> {
     if (qdrant !== undefined) resources.add(qdrant);
     const jobs = new JobService({ backend, storage, config, logger, ...(qdrant && { qdrant }) });
     resources.add(new Reconciler({ backend, storage, config, logger })).start();
-    const app = resources.add(await buildApi({ ...deps, jobs, ...(qdrant && { qdrant }) }));
+    const app = resources.add(
+      await buildApi({
+        ...deps,
+        ...(backend.redis && { redis: backend.redis }),
+        jobs,
+        ...(qdrant && { qdrant }),
+      }),
+    );
     const url = await app.listen({ host: config.host, port: config.port });
     logger.info({ url, backend: backend.kind, storage: storage.description }, 'listening');
     return { url, close: () => resources.close() };

@@ -126,11 +126,12 @@ test('the OpenAPI document has a schema for every status', async (t) => {
   const { get } = await apiRig(t);
   const document = (await get('/openapi.json')).json();
   for (const [path, methods] of Object.entries<
-    Record<string, { responses: Record<string, { content?: object }> }>
+    Record<string, { responses: Record<string, { description: string; content?: object }> }>
   >(document.paths)) {
     for (const [method, { responses }] of Object.entries(methods)) {
       for (const [status, response] of Object.entries(responses)) {
-        assert.ok(status === '204' || response.content !== undefined, `${method} ${path} ${status}`);
+        const isEmpty = status === '204' || /^(Empty|Without a body)\./.test(response.description);
+        assert.ok(isEmpty || response.content !== undefined, `${method} ${path} ${status}`);
       }
     }
   }

@@ -1,13 +1,21 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '@trivec/core/config';
 import { TrivecError } from '@trivec/core/errors';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** A stop has begun: readiness is false while requests are still served for SHUTDOWN_DELAY_MS. */
+    isDraining(): boolean;
+  }
+}
+
 /**
- * A stop in order: new requests are told to go elsewhere, those in flight may end within SHUTDOWN_TIMEOUT_MS,
+ * A stop in order: readiness goes false first; new requests are told to go elsewhere, those in flight may end within SHUTDOWN_TIMEOUT_MS,
  * then their connections are cut.
  */
-export const closing = fp<{ config: Pick<Config, 'shutdownTimeoutMs'> }>(
+export const closing = fp<{ config: Pick<Config, 'shutdownTimeoutMs' | 'shutdownDelayMs'> }>(
   async (app: FastifyInstance, { config }) => {
     let isClosing = false;
     let cut: NodeJS.Timeout | undefined;
@@ -19,7 +27,11 @@ export const closing = fp<{ config: Pick<Config, 'shutdownTimeoutMs'> }>(
     app.addHook('onSend', async (_request, reply) => {
       if (isClosing) reply.header('connection', 'close');
     });
+    let isDraining = false;
+    app.decorate('isDraining', () => isDraining);
     app.addHook('preClose', async () => {
+      isDraining = true;
+      if (config.shutdownDelayMs > 0) await sleep(config.shutdownDelayMs);
       isClosing = true;
       cut = setTimeout(() => app.server.closeAllConnections(), config.shutdownTimeoutMs);
     });

@@ -77,12 +77,17 @@ export function loadHeaders({ queueDepth, queueCapacity, estimatedWaitMs }: Load
   };
 }
 
-/** Makes the routes of this scope, its hooks included, say errors in the words of a surface. */
-export function speakErrors(app: FastifyInstance, maxBodyBytes: number, speak: ErrorSpeaker): void {
+/** Makes the routes of this scope, its hooks included, say errors in the words of a surface; all paths of its prefix, too. */
+export function speakErrors(
+  app: FastifyInstance,
+  maxBodyBytes: number,
+  speak: ErrorSpeaker,
+  { ownsPrefix = app.prefix !== '' }: { ownsPrefix?: boolean } = {},
+): void {
   app.setErrorHandler((error, request, reply) =>
     sendError(fromAny(error, maxBodyBytes), request, reply, speak),
   );
-  if (app.prefix === '') return;
+  if (!ownsPrefix) return;
   app.setNotFoundHandler((request, reply) =>
     sendError(new TrivecError('not_found', 'There is no such path.'), request, reply, speak),
   );

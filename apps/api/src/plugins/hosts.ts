@@ -4,15 +4,18 @@ import { TrivecError } from '@trivec/core/errors';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 
-type HostConfig = Pick<Config, 'host' | 'allowedHosts' | 'allowAnonymous'>;
+type HostConfig = Pick<Config, 'host' | 'allowedHosts' | 'allowAnonymous' | 'corsOrigins'>;
 
 /** An API without keys on an open address would serve the whole network: it takes an explicit word. */
-export function assertBindAllowed(config: HostConfig): void {
-  if (isLoopback(config.host) || config.allowAnonymous) return;
+export function assertBindAllowed(
+  config: Pick<Config, 'host' | 'allowAnonymous'>,
+  { hasKeys = false }: { hasKeys?: boolean } = {},
+): void {
+  if (isLoopback(config.host) || config.allowAnonymous || hasKeys) return;
   throw new TrivecError(
     'invalid_config',
     `HOST: ${config.host} is reachable from other machines, and there are no API keys. ` +
-      'Listen on 127.0.0.1, or set ALLOW_ANONYMOUS=true if everyone who reaches it may use it.',
+      'Set API_KEYS, listen on 127.0.0.1, or set ALLOW_ANONYMOUS=true if everyone who reaches it may use it.',
     { param: 'HOST' },
   );
 }
@@ -42,7 +45,8 @@ export const hosts = fp<{ config: HostConfig }>(
           { param: 'host' },
         );
       }
-      if (request.method !== 'GET' && request.method !== 'HEAD' && isForeignOrigin(request)) {
+      const changes = request.method !== 'GET' && request.method !== 'HEAD';
+      if (changes && isForeignOrigin(request) && !isInvited(request.headers.origin, config.corsOrigins)) {
         throw new TrivecError('forbidden', 'Requests from web pages of another origin are refused.', {
           param: 'origin',
         });
@@ -51,6 +55,11 @@ export const hosts = fp<{ config: HostConfig }>(
   },
   { name: 'hosts' },
 );
+
+/** CORS_ORIGINS names it, or all. */
+function isInvited(origin: string | undefined, origins: readonly string[]): boolean {
+  return origin !== undefined && (origins.includes('*') || origins.includes(origin));
+}
 
 /** The Host header without its port, in lower case. */
 function hostName(header: string | undefined): string | undefined {

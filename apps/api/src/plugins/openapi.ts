@@ -3,6 +3,7 @@ import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import { Type } from 'typebox';
+import { SURFACES, type Surface } from '../surfaces.ts';
 import { VERSION } from '../version.ts';
 
 /** The document is made from the routes' own schemas. Registered before them. */
@@ -25,6 +26,9 @@ export const openapi = fp(
           { name: 'openai', description: 'The paths of OpenAI and of bge-m3-embedding-server.' },
           { name: 'cohere', description: 'The rerank of Cohere and Jina.' },
           { name: 'models' },
+          ...Object.entries<Surface>(SURFACES)
+            .filter(([, { prefix }]) => prefix !== '')
+            .map(([name, { title }]) => ({ name, description: `For clients of ${title}.` })),
           { name: 'operations', description: 'For the machines that look after this one.' },
         ],
       },
@@ -40,6 +44,7 @@ export const openapi = fp(
     app.get(
       '/openapi.json',
       {
+        config: { public: true },
         schema: {
           summary: 'This document',
           tags: ['operations'],

@@ -1,12 +1,14 @@
+import { TrivecError } from '@trivec/core/errors';
 import { Type } from 'typebox';
 import { errorResponses, rawResponse } from '../schemas/common.ts';
 import { LiveSchema, ReadySchema } from '../schemas/models.ts';
 import type { Routes } from '../services.ts';
 
-export const healthRoutes: Routes = async (app, { services: { backend, models, metrics } }) => {
+export const healthRoutes: Routes = async (app, { services: { backend, models, metrics, admission } }) => {
   app.get(
     '/health/live',
     {
+      config: { public: true },
       schema: {
         summary: 'The process answers',
         tags: ['operations'],
@@ -19,6 +21,7 @@ export const healthRoutes: Routes = async (app, { services: { backend, models, m
   app.get(
     '/health/ready',
     {
+      config: { public: true },
       schema: {
         summary: 'The backend answers and a worker serves the configured model',
         tags: ['operations'],
@@ -26,6 +29,8 @@ export const healthRoutes: Routes = async (app, { services: { backend, models, m
       },
     },
     async () => {
+      if (app.isDraining())
+        throw new TrivecError('shutting_down', 'The server is shutting down.', { retryAfterSeconds: 5 });
       await backend.ping();
       const model = await models.resolve(undefined);
       const served = await models.served();
@@ -59,7 +64,7 @@ export const healthRoutes: Routes = async (app, { services: { backend, models, m
         metrics.workers.set({ model: model.name }, workers.length);
         metrics.requestsWaiting.set(
           { model: model.name },
-          await backend.interactive.depth(model.fingerprint),
+          (await backend.interactive.depth(model.fingerprint)) + admission.waiting(model.fingerprint),
         );
       }
     } catch (error) {

@@ -20,7 +20,10 @@ export const ErrorSchema = Type.Object(
 /** Codes that any route can answer. */
 const ANYWHERE: readonly ErrorCode[] = [
   'invalid_request',
+  'unauthorized',
+  'forbidden',
   'forbidden_host',
+  'rate_limited',
   'internal',
   'backend_unavailable',
   'shutting_down',

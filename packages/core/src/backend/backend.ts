@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis';
 import type { LedgerStore } from '../ledger/ledgerStore.ts';
 import type { ShardPointer, WorkQueue } from '../queue/workQueue.ts';
 import type { WorkerRegistry } from '../registry/workerRegistry.ts';
@@ -9,6 +10,8 @@ export interface Backend {
   readonly ledger: LedgerStore;
   readonly registry: WorkerRegistry;
   readonly interactive: InteractiveLane;
+  /** Where the processes that share a Redis may also count together. */
+  readonly redis?: Redis;
   /** The bulk queue of one fingerprint. The same object for the same fingerprint. */
   shardQueue(fingerprint: string): WorkQueue<ShardPointer>;
   /** Stored shards on their way to a destination, of all models: they need no device. */

@@ -22,6 +22,7 @@ export async function openRedisBackend(config: Config, logger: Logger): Promise<
   const queues = resources.add(shardQueues(redisDriver(redis, keyPrefix, logger), lockDurationMs, logger));
   return {
     kind: 'redis',
+    redis,
     ledger: new RedisLedger(redis, keyPrefix),
     registry,
     interactive,

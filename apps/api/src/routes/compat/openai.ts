@@ -1,9 +1,8 @@
-import type { TrivecError } from '@trivec/core/errors';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import { clientGone } from '../../clientGone.ts';
-import { type ErrorSpeaker, publicMessage, speakErrors } from '../../plugins/errors.ts';
-import { nullable, SparseSchema } from '../../schemas/common.ts';
+import { speakErrors } from '../../plugins/errors.ts';
+import { SparseSchema } from '../../schemas/common.ts';
 import { EmbeddingsSchema, embeddingsBody, UsageSchema } from '../../schemas/embeddings.ts';
 import { ModelsSchema } from '../../schemas/models.ts';
 import type { Routes } from '../../services.ts';
@@ -12,42 +11,8 @@ import { printed } from '../../vectorBody.ts';
 import { clientOf } from '../../viewer.ts';
 import { embeddingsAnswer } from '../embeddings.ts';
 import { modelList } from '../models.ts';
+import { OpenAiErrorSchema, openAiError } from './openaiErrors.ts';
 import { peerResponses } from './peer.ts';
-
-const OpenAiErrorSchema = Type.Object({
-  error: Type.Object({
-    message: Type.String(),
-    type: Type.String(),
-    param: nullable(Type.String()),
-    code: nullable(Type.String()),
-  }),
-});
-
-export const openAiError: ErrorSpeaker = (error) => ({
-  status: error.status,
-  body: {
-    error: {
-      message: publicMessage(error),
-      type: typeOf(error),
-      param: error.param ?? null,
-      code: codeOf(error),
-    },
-  },
-});
-
-function typeOf({ status }: TrivecError): string {
-  if (status === 429) return 'rate_limit_error';
-  if (status === 401) return 'authentication_error';
-  return status < 500 ? 'invalid_request_error' : 'server_error';
-}
-
-/** OpenAI's own names where it has one for the case. */
-function codeOf({ code }: TrivecError): string {
-  if (code === 'unauthorized') return 'invalid_api_key';
-  if (code === 'unknown_model') return 'model_not_found';
-  if (code === 'rate_limited') return 'rate_limit_exceeded';
-  return code;
-}
 
 const SparseItem = { index: Type.Integer(), sparse_values: SparseSchema };
 

@@ -1,0 +1,339 @@
+import { TrivecError } from '@trivec/core/errors';
+import type { FastifyReply } from 'fastify';
+import { Type } from 'typebox';
+import { OverloadedError } from '../../admission.ts';
+import { clientGone } from '../../clientGone.ts';
+import { type ErrorSpeaker, publicMessage, speakErrors } from '../../plugins/errors.ts';
+import { nullable, rawResponse } from '../../schemas/common.ts';
+import { ranked } from '../../scorer.ts';
+import type { Routes } from '../../services.ts';
+import { printed, writeColbert } from '../../vectorBody.ts';
+import { VERSION } from '../../version.ts';
+import { clientOf } from '../../viewer.ts';
+import { readStats } from '../stats.ts';
+import { peerResponses } from './peer.ts';
+import { smartEmbedderMetrics } from './peerMetrics.ts';
+
+const ErrorSchema = Type.Object({ detail: Type.String(), retry_after: Type.Optional(Type.Integer()) });
+const STATUSES = [400, 401, 403, 404, 413, 415, 422, 429, 500, 503, 504] as const;
+
+/** Backpressure is 503 here, a rate limit 429; what is out of its limits 422. */
+const smartEmbedderError: ErrorSpeaker = (error) => {
+  const { code, retryAfterSeconds } = error;
+  const status =
+    code === 'invalid_request' || code === 'unknown_output'
+      ? 422
+      : error instanceof OverloadedError
+        ? 503
+        : error.status;
+  return {
+    status,
+    body: {
+      detail: publicMessage(error),
+      ...(status === 429 && { retry_after: retryAfterSeconds ?? 1 }),
+    },
+  };
+};
+
+const WarningSchema = Type.Object({
+  code: Type.Literal('input_truncated'),
+  severity: Type.Literal('warning'),
+  message: Type.String(),
+  target: Type.Object({ field: Type.String(), index: Type.Integer(), pointer: Type.String() }),
+  details: Type.Object({
+    model: Type.String(),
+    max_tokens: Type.Integer(),
+    original_tokens: Type.Optional(Type.Integer()),
+    truncated_tokens: Type.Optional(Type.Integer()),
+    truncation_side: Type.Literal('right'),
+  }),
+});
+
+function warning(field: string, index: number, model: string, maxTokens: number, originalTokens?: number) {
+  return {
+    code: 'input_truncated' as const,
+    severity: 'warning' as const,
+    message: `${field}[${index}] was cut to ${maxTokens} tokens.`,
+    target: { field, index, pointer: `/${field}/${index}` },
+    details: {
+      model,
+      max_tokens: maxTokens,
+      ...(originalTokens !== undefined && {
+        original_tokens: originalTokens,
+        truncated_tokens: originalTokens - maxTokens,
+      }),
+      truncation_side: 'right' as const,
+    },
+  };
+}
+
+/** smart-models/Smart-Embedder, under its prefix. */
+export const smartEmbedderRoutes: Routes = async (app, { services }) => {
+  const { config, models, embedder, scorer, admission } = services;
+  const metrics = smartEmbedderMetrics();
+  speakErrors(app, config.maxBodyBytes, smartEmbedderError);
+  const laneOf = (url: string | undefined) =>
+    url?.endsWith('/embeddings') ? metrics.embedding : url?.endsWith('/rerank') ? metrics.rerank : undefined;
+  app.addHook('onRequest', async (request) => laneOf(request.routeOptions.url)?.active.inc());
+  app.addHook('onResponse', async (request, reply) => {
+    const lane = laneOf(request.routeOptions.url);
+    lane?.active.dec();
+    lane?.requests.inc();
+    lane?.seconds.observe(reply.elapsedTime / 1000);
+    if (reply.statusCode === 429) lane?.rejected.inc({ reason: 'rate_limit' });
+    if (reply.statusCode === 503) lane?.rejected.inc({ reason: 'backpressure' });
+  });
+  const responses = <S extends Parameters<typeof peerResponses>[0]>(ok: S) =>
+    peerResponses(ok, ErrorSchema, STATUSES);
+  const tags = ['smart-embedder'];
+
+  app.post(
+    '/embeddings',
+    {
+      schema: {
+        summary: 'Dense, sparse and ColBERT vectors of sentences',
+        tags,
+        body: Type.Object(
+          {
+            sentences: Type.Array(Type.String(), { maxItems: config.maxInputs }),
+            return_dense: Type.Optional(Type.Boolean()),
+            return_sparse: Type.Optional(Type.Boolean()),
+            return_colbert: Type.Optional(Type.Boolean()),
+            normalize_dense: Type.Optional(Type.Boolean({ description: 'Default false.' })),
+            sparse_as_indices: Type.Optional(Type.Boolean({ description: 'Default false.' })),
+          },
+          { additionalProperties: true },
+        ),
+        response: responses(
+          Type.Object({
+            data: Type.Array(
+              Type.Object({
+                id: Type.Union([Type.String(), Type.Integer()]),
+                text: Type.String(),
+                embeddings: Type.Object({
+                  dense: nullable(Type.Array(Type.Number())),
+                  sparse: nullable(Type.Object({}, { additionalProperties: true })),
+                  colbert: nullable(Type.Array(Type.Array(Type.Number()))),
+                }),
+              }),
+            ),
+            model_name: Type.String(),
+            dense_model_name: nullable(Type.String()),
+            sparse_model_name: nullable(Type.String()),
+            colbert_model_name: nullable(Type.String()),
+            processing_time_ms: Type.Number(),
+            warnings: Type.Array(WarningSchema),
+          }),
+        ),
+      },
+    },
+    async (request, reply) => {
+      const { sentences, normalize_dense = false, sparse_as_indices = false, ...wanted } = request.body;
+      const model = await models.resolve(undefined);
+      const outputs = [
+        ...((wanted.return_dense ?? true) ? ['dense'] : []),
+        ...((wanted.return_sparse ?? true) ? ['sparse'] : []),
+        ...((wanted.return_colbert ?? true) ? ['colbert'] : []),
+      ];
+      if (sentences.length === 0)
+        throw new TrivecError('empty_input', 'sentences must have at least one text.', {
+          param: 'sentences',
+        });
+      if (outputs.length === 0)
+        throw new TrivecError(
+          'invalid_request',
+          'One of return_dense, return_sparse, return_colbert must be true.',
+        );
+      const { vectors, warnings, timings } = await embedder.embed(
+        model,
+        {
+          texts: sentences,
+          outputs,
+          normalize: normalize_dense,
+          client: clientOf(request),
+          nameOf: (index) => `sentences[${index}]`,
+        },
+        clientGone(reply as FastifyReply),
+      );
+      metrics.sentences.inc(sentences.length);
+      metrics.batchSize.observe(sentences.length);
+      metrics.inferenceSeconds.observe(timings.inferMs / 1000);
+      reply.type('application/json; charset=utf-8');
+      const body = printed(function* (out) {
+        out.raw('{"data":[');
+        for (const [index, { dense, sparse, colbert }] of vectors.entries()) {
+          out.raw(index > 0 ? ',{"id":' : '{"id":');
+          out.uint(index);
+          out.raw(',"text":');
+          out.json(sentences[index] ?? '');
+          out.raw(',"embeddings":{"dense":');
+          if (dense === undefined) out.raw('null');
+          else out.floats(dense);
+          out.raw(',"sparse":');
+          if (sparse === undefined) out.raw('null');
+          else if (sparse_as_indices) {
+            out.raw('{"indices":');
+            out.uints(sparse.indices);
+            out.raw(',"values":');
+            out.floats(sparse.values);
+            out.raw('}');
+          } else {
+            out.raw('{');
+            for (const [at, id] of sparse.indices.entries()) {
+              out.raw(`${at > 0 ? ',' : ''}"${id}":`);
+              out.float32(sparse.values[at] ?? 0);
+            }
+            out.raw('}');
+          }
+          out.raw(',"colbert":');
+          if (colbert === undefined) out.raw('null');
+          else yield* writeColbert(out, colbert);
+          out.raw('}}');
+          yield;
+        }
+        out.raw('],"model_name":');
+        out.json(model.name);
+        for (const output of ['dense', 'sparse', 'colbert'] as const) {
+          out.raw(`,"${output}_model_name":`);
+          out.json(model.outputs.includes(output) ? model.name : null);
+        }
+        out.raw(',"processing_time_ms":');
+        out.json(Math.round(reply.elapsedTime * 100) / 100);
+        out.raw(',"warnings":');
+        out.json(
+          warnings.map(({ index, maxTokens, originalTokens }) =>
+            warning('sentences', index, model.name, maxTokens, originalTokens),
+          ),
+        );
+        out.raw('}');
+      });
+      return (reply as FastifyReply).send(body) as never;
+    },
+  );
+
+  app.post(
+    '/rerank',
+    {
+      schema: {
+        summary: 'Order passages by a query',
+        tags,
+        body: Type.Object(
+          {
+            query: Type.String(),
+            passages: Type.Array(Type.String(), { maxItems: config.maxInputs }),
+            normalize: Type.Optional(Type.Boolean()),
+          },
+          { additionalProperties: true },
+        ),
+        response: responses(
+          Type.Object({
+            results: Type.Array(
+              Type.Object({ index: Type.Integer(), passage: Type.String(), score: Type.Number() }),
+            ),
+            model_name: Type.String(),
+            processing_time_ms: Type.Number(),
+            warnings: Type.Array(WarningSchema),
+          }),
+        ),
+      },
+    },
+    async (request, reply) => {
+      const { query, passages, normalize = false } = request.body;
+      if (query.trim() === '') throw new TrivecError('empty_input', 'query is blank.', { param: 'query' });
+      const model = await models.resolveScorer(undefined);
+      const scored = await scorer.score(
+        model,
+        {
+          pairs: passages.map((passage) => [query, passage]),
+          normalize,
+          client: clientOf(request),
+          nameOf: (index, side) => (side === 0 ? 'query' : `passages[${index}]`),
+        },
+        clientGone(reply as FastifyReply),
+      );
+      metrics.pairs.inc(passages.length);
+      metrics.rerankInferenceSeconds.observe(scored.timings.inferMs / 1000);
+      return {
+        results: ranked(scored.scores).map(({ index, score }) => ({
+          index,
+          passage: passages[index] ?? '',
+          score,
+        })),
+        model_name: model.name,
+        processing_time_ms: Math.round(reply.elapsedTime * 100) / 100,
+        warnings: scored.truncated.map((index) => warning('passages', index, model.name, scored.maxTokens)),
+      };
+    },
+  );
+
+  app.get(
+    '/health',
+    {
+      config: { public: true },
+      schema: {
+        summary: 'Ready',
+        tags,
+        response: responses(
+          Type.Object({
+            status: Type.Literal('healthy'),
+            version: Type.String(),
+            model: Type.String(),
+            model_name: Type.String(),
+          }),
+        ),
+      },
+    },
+    async () => {
+      const { name } = await models.resolve(undefined);
+      return { status: 'healthy' as const, version: VERSION, model: name, model_name: name };
+    },
+  );
+
+  app.get(
+    '/stats',
+    {
+      schema: {
+        summary: 'What was done',
+        tags,
+        response: responses(
+          Type.Object({
+            uptime: Type.Number(),
+            requests: Type.Integer(),
+            sentences: Type.Integer(),
+            batches: Type.Integer(),
+            rejected_requests: Type.Integer(),
+          }),
+        ),
+      },
+    },
+    async () => {
+      const { uptimeSeconds, requests, refused, texts } = await readStats(services);
+      return {
+        uptime: uptimeSeconds,
+        requests,
+        sentences: texts,
+        batches: requests,
+        rejected_requests: refused,
+      };
+    },
+  );
+
+  app.get(
+    '/metrics',
+    {
+      schema: {
+        summary: 'Prometheus metrics under the names of Smart-Embedder',
+        tags,
+        response: { ...responses(Type.String()), 200: rawResponse('Text.', { 'text/plain': Type.String() }) },
+      },
+    },
+    async (_request, reply) => {
+      const model = await models.resolve(undefined);
+      metrics.queueSize.set(admission.load(model.fingerprint).queueDepth);
+      metrics.serverInfo.reset();
+      metrics.serverInfo.set({ version: VERSION, model: model.name }, 1);
+      reply.type(metrics.registry.contentType);
+      return reply.send((await metrics.registry.metrics()) as never);
+    },
+  );
+};
