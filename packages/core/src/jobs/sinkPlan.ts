@@ -76,11 +76,10 @@ export async function makeSink(
   };
 }
 
-export function requireSink(sink: QdrantSink | undefined): QdrantSink {
+/** `param` is the field of the request that asks for it. */
+export function requireSink(sink: QdrantSink | undefined, param = 'destination'): QdrantSink {
   if (sink !== undefined) return sink;
-  throw new TrivecError('invalid_request', 'destination: this server has no Qdrant; set QDRANT_URL.', {
-    param: 'destination',
-  });
+  throw new TrivecError('invalid_request', `${param}: this server has no Qdrant; set QDRANT_URL.`, { param });
 }
 
 function rulesOf(destination: QdrantDestination, { outputs, denseDims, colbertDims }: SinkSource) {
