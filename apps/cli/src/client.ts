@@ -33,6 +33,10 @@ export interface JobRequest {
   outputs?: readonly string[];
   model?: string;
   truncate?: boolean;
+  'chunking.maxTokens'?: number;
+  'chunking.overlap'?: number;
+  'chunking.unit'?: string;
+  prompt?: string;
   /** Of the server's Qdrant. */
   collection?: string;
 }
@@ -199,7 +203,7 @@ export class TrivecClient {
     await (await this.#send('DELETE', jobPath(id), options)).body?.cancel();
   }
 
-  /** The finished part, as one body of NDJSON lines or one Arrow stream. */
+  /** The finished part, as one body: NDJSON lines, an Arrow stream or a Parquet file. */
   async results(
     id: string,
     format: ResultFormat,
@@ -207,7 +211,7 @@ export class TrivecClient {
   ): Promise<AsyncIterable<Uint8Array>> {
     const response = await this.#send('GET', `${jobPath(id)}/results`, {
       ...options,
-      accept: format === 'arrow' ? 'application/vnd.apache.arrow.stream' : 'application/x-ndjson',
+      accept: ACCEPT[format],
     });
     return bytesOf(response);
   }
@@ -265,6 +269,12 @@ export class TrivecClient {
     throw await errorOf(this.url, response);
   }
 }
+
+const ACCEPT: Record<ResultFormat, string> = {
+  ndjson: 'application/x-ndjson',
+  arrow: 'application/vnd.apache.arrow.stream',
+  parquet: 'application/vnd.apache.parquet',
+};
 
 interface SendOptions extends RequestOptions {
   accept?: string;

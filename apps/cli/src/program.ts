@@ -46,7 +46,9 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
       .option('--json', 'print JSON on stdout instead of text');
   const run = async (work: Promise<number>) => finish(await work);
   const format = () =>
-    new Option('--format <format>', 'of the vectors').choices(['ndjson', 'arrow']).default('ndjson');
+    new Option('--format <format>', 'of the vectors')
+      .choices(['ndjson', 'arrow', 'parquet'])
+      .default('ndjson');
 
   command('embed', 'Embed a file: NDJSON, CSV, TSV (each also .gz) or Parquet.')
     .argument('<file>', 'one document a line or row; - reads a pipe')
@@ -56,7 +58,7 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
       list,
     )
     .option('--model <name>', 'one that trivec models lists (default: the server’s)')
-    .option('--out <dir>', 'folder for results.ndjson or results.arrow, errors.ndjson and job.json')
+    .option('--out <dir>', 'folder for results.ndjson, .arrow or .parquet, errors.ndjson and job.json')
     .addOption(format())
     .addOption(
       new Option('--input-format <format>', 'default: what the name says').choices([...INPUT_FORMATS]),
@@ -72,6 +74,24 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
       list,
     )
     .option('--skip-invalid', 'leave out records without id or text, and say how many')
+    .addOption(
+      new Option('--chunk-tokens <n>', 'cut long documents into chunks of at most so many tokens').argParser(
+        integerFrom(4, 1_000_000),
+      ),
+    )
+    .addOption(
+      new Option(
+        '--chunk-overlap <n>',
+        'tokens that a chunk repeats of the one before (default 0)',
+      ).argParser(integerFrom(0, 1_000_000)),
+    )
+    .addOption(
+      new Option('--chunk-unit <unit>', 'cut between sentences (default), or fill each chunk').choices([
+        'sentence',
+        'token',
+      ]),
+    )
+    .option('--prompt <text>', 'put before each text that the model sees')
     .option('--no-truncate', 'let a document over the model’s length fail instead of cutting it')
     .option('--collection <name>', 'also write the vectors into this collection of the server’s Qdrant')
     .option('--detach', 'do not wait: print the job’s id and end')

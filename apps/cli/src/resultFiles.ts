@@ -22,7 +22,7 @@ export interface SaveOptions {
 }
 
 /**
- * Writes a job's results into a folder: `results.ndjson` or `results.arrow`, `errors.ndjson` where documents
+ * Writes a job's results into a folder: `results.ndjson`, `.arrow` or `.parquet`, `errors.ndjson` where documents
  * failed, and `job.json`. Each file appears whole or not at all.
  */
 export async function saveResults(
@@ -39,7 +39,7 @@ export async function saveResults(
     const body = await client.results(job.id, format, abort);
     saved.push(await saveStream(join(folder, `results.${format}`), body, signal, progress));
   }
-  if (job.counts.failed > 0) {
+  if (job.counts.failed > 0 || job.skipped > 0) {
     const body = await client.errors(job.id, abort);
     saved.push(await saveStream(join(folder, 'errors.ndjson'), body, signal));
   }

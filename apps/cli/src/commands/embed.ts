@@ -24,6 +24,10 @@ export interface EmbedOptions extends CommonOptions {
   payloadField?: string[];
   skipInvalid?: boolean;
   truncate: boolean;
+  chunkTokens?: number;
+  chunkOverlap?: number;
+  chunkUnit?: string;
+  prompt?: string;
   detach?: boolean;
 }
 
@@ -102,6 +106,10 @@ function submit(
     ...(options.model !== undefined && { model: options.model }),
     ...(options.collection !== undefined && { collection: options.collection }),
     ...(!options.truncate && { truncate: false }),
+    ...(options.chunkTokens !== undefined && { 'chunking.maxTokens': options.chunkTokens }),
+    ...(options.chunkOverlap !== undefined && { 'chunking.overlap': options.chunkOverlap }),
+    ...(options.chunkUnit !== undefined && { 'chunking.unit': options.chunkUnit }),
+    ...(options.prompt !== undefined && { prompt: options.prompt }),
   };
   return client.submit(lines, request, { signal });
 }
