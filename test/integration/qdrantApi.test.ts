@@ -46,7 +46,7 @@ async function rig(t: TestContext) {
     async work(id: string) {
       await jobs.drain();
       const { signal } = new AbortController();
-      for await (const [ordinal] of Array.from({ length: 3 }).entries())
+      for (let ordinal = 0; ordinal < 3; ordinal++)
         await runSinkShard({ ledger, storage, sink: qdrant, writer, logger }, { jobId: id, ordinal }, signal);
     },
   };
