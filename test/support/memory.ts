@@ -9,6 +9,7 @@ import type { BlobStore } from '@trivec/core/storage/blobStore';
 export class MemoryLedger implements LedgerStore {
   readonly jobs = new Map<string, JobRecord>();
   readonly shards = new Map<string, Map<number, ShardRecord>>();
+  readonly notes = new Map<string, string>();
 
   async putShards(jobId: string, shards: readonly ShardRecord[]): Promise<void> {
     const known = this.shards.get(jobId) ?? new Map<number, ShardRecord>();
@@ -50,6 +51,15 @@ export class MemoryLedger implements LedgerStore {
     return true;
   }
 
+  async writeNote(jobId: string, ordinal: number, note: string | undefined): Promise<void> {
+    if (note === undefined) this.notes.delete(`${jobId}.${ordinal}`);
+    else this.notes.set(`${jobId}.${ordinal}`, note);
+  }
+
+  async readNote(jobId: string, ordinal: number): Promise<string | undefined> {
+    return this.notes.get(`${jobId}.${ordinal}`);
+  }
+
   async listJobs(query: { owner?: string; limit: number; cursor?: string }) {
     const jobs = [...this.jobs.values()]
       .filter(({ owner }) => query.owner === undefined || owner === query.owner)
@@ -70,6 +80,7 @@ export class MemoryLedger implements LedgerStore {
   async deleteJob(jobId: string): Promise<void> {
     this.jobs.delete(jobId);
     this.shards.delete(jobId);
+    for (const key of [...this.notes.keys()]) if (key.startsWith(`${jobId}.`)) this.notes.delete(key);
   }
 }
 

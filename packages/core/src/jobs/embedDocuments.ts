@@ -19,6 +19,11 @@ export interface EmbedCall {
   signal: AbortSignal;
   /** Awaited before each forward pass; what it throws ends the call. */
   beforeBatch: () => Promise<void>;
+  /**
+   * Awaited before anything that could kill the process, with the indexes of the documents that are about to go
+   * through the tokenizer or the model; with none when they are back.
+   */
+  inFlight: (documents: readonly number[]) => Promise<void>;
 }
 
 /**
@@ -31,11 +36,13 @@ export async function embedDocuments(
   options: JobOptions,
   call: EmbedCall,
 ): Promise<EmbeddedDocuments> {
+  await call.inFlight(documents.map((_, index) => index));
   const { pieces, failed } = await piecesOf(engine, documents, options, call.signal);
   const encoded = await encodeAll(
     engine,
     pieces.map(({ text }) => text),
   );
+  await call.inFlight([]);
   const outcomes: (TextVectors | TrivecError)[] = [];
   const indexes: number[] = [];
   const texts: EncodedText[] = [];
@@ -47,7 +54,8 @@ export async function embedDocuments(
       texts.push(text as EncodedText);
     }
   });
-  const vectors = texts.length === 0 ? [] : await embedAll(engine, texts, options, call);
+  const documentOf = (index: number) => pieces[indexes[index]!]!.document;
+  const vectors = texts.length === 0 ? [] : await embedAll(engine, texts, documentOf, options, call);
   indexes.forEach((index, i) => {
     outcomes[index] = vectors[i] ?? notRun;
   });
@@ -158,6 +166,7 @@ async function encodeAll(engine: Engine, texts: readonly string[]): Promise<(Enc
 async function embedAll(
   engine: Engine,
   texts: readonly EncodedText[],
+  documentOf: (text: number) => number,
   options: JobOptions,
   call: EmbedCall,
 ): Promise<(TextVectors | TrivecError)[]> {
@@ -167,7 +176,10 @@ async function embedAll(
       lane: 'bulk',
       normalize: options.normalize,
       signal: call.signal,
-      onBatch: call.beforeBatch,
+      onBatch: async (running) => {
+        await call.beforeBatch();
+        await call.inFlight([...new Set(running.map(documentOf))]);
+      },
       ...(options.dimensions !== undefined && { dimensions: options.dimensions }),
     });
     return vectors;

@@ -1,4 +1,4 @@
-import type { Document } from './records.ts';
+import type { Document, ShardRecord } from './records.ts';
 
 /** Payloads are not counted as text, but a shard is held in memory whole: this bounds it. */
 const MAX_SHARD_BLOB_BYTES = 8 * 1024 * 1024;
@@ -70,4 +70,17 @@ export function readShardDocuments(body: Buffer): Document[] {
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as Document);
+}
+
+/** The same; `undefined` where the blob is not the one that was written. */
+export function readWholeShard(body: Buffer, shard: Pick<ShardRecord, 'documents'>): Document[] | undefined {
+  try {
+    const documents = readShardDocuments(body);
+    const areDocuments = documents.every(
+      ({ id, text }) => typeof id === 'string' && typeof text === 'string',
+    );
+    return areDocuments && documents.length === shard.documents ? documents : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -6,11 +6,13 @@ import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { arrowFile } from '../vectors/arrow.ts';
 import { columnsOf } from '../vectors/resultColumns.ts';
-import { type EmbeddedDocuments, embedDocuments } from './embedDocuments.ts';
+import type { EmbeddedDocuments } from './embedDocuments.ts';
+import { embedShardDocuments } from './embedShard.ts';
+import { Flight, type ShardHolder, THIS_PROCESS } from './flight.ts';
 import { attemptKeys } from './keys.ts';
 import { Ledger, type LedgerResult, type TakenShard } from './ledger.ts';
 import type { JobRecord, ShardRecord } from './records.ts';
-import { readShardDocuments } from './shardCutter.ts';
+import { readWholeShard } from './shardCutter.ts';
 import { isEnded, SHOWN_ERRORS } from './stateMachine.ts';
 
 export interface ShardRunnerDeps {
@@ -18,6 +20,8 @@ export interface ShardRunnerDeps {
   storage: BlobStore;
   engine: Engine;
   logger: Logger;
+  /** What all shards of a process share; the process itself when absent. */
+  holder?: ShardHolder;
 }
 
 export type ShardOutcome =
@@ -78,7 +82,7 @@ export async function runShard(
 type EmbeddedShard = EmbeddedDocuments & { file?: Uint8Array };
 
 async function embedShard(
-  { ledger, storage, engine, logger }: ShardRunnerDeps,
+  { ledger, storage, engine, logger, holder = THIS_PROCESS }: ShardRunnerDeps,
   job: JobRecord,
   shard: ShardRecord,
   signal: AbortSignal,
@@ -91,7 +95,7 @@ async function embedShard(
   };
   if (body === undefined) {
     await checkJob();
-    return lostDocuments(shard);
+    return unreadable(shard, 'are missing from the storage');
   }
   let checkedAtMs = Date.now();
   const beforeBatch = async () => {
@@ -100,8 +104,13 @@ async function embedShard(
     checkedAtMs = Date.now();
     await checkJob();
   };
-  const documents = readShardDocuments(body);
-  const result = await embedDocuments(engine, documents, job.options, { signal, beforeBatch });
+  const documents = readWholeShard(body, shard);
+  if (documents === undefined) return unreadable(shard, 'cannot be read: their blob is damaged');
+  const pointer = { jobId: job.id, ordinal: shard.ordinal };
+  const flight = await Flight.open(ledger, pointer, holder.id);
+  const result = await inFlight(flight, () =>
+    embedShardDocuments(engine, documents, job.options, { signal, beforeBatch, flight, holder }),
+  );
   if (result.rows.length === 0) return result;
   try {
     return { ...result, file: await resultFile(job, result) };
@@ -128,9 +137,19 @@ async function resultFile(job: JobRecord, { rows }: EmbeddedDocuments): Promise<
   return arrowFile(columns, { model: name, fingerprint });
 }
 
+/** Failing is no death: what the note says of the flight must not be read as one. Best effort, like the note. */
+async function inFlight<T>(flight: Flight, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    await flight.depart([], false).catch(() => undefined);
+    throw error;
+  }
+}
+
 /** Their ids went with the blob; one entry stands for all of them, so that the job can end and say so. */
-function lostDocuments(shard: ShardRecord): EmbeddedShard {
-  const message = `The ${shard.documents} documents of shard ${shard.ordinal} are missing from the storage.`;
+function unreadable(shard: ShardRecord, reason: string): EmbeddedShard {
+  const message = `The ${shard.documents} documents of shard ${shard.ordinal} ${reason}.`;
   return {
     rows: [],
     embedded: 0,
@@ -173,5 +192,6 @@ async function store(
     },
   );
   if (!recorded.ok) await storage.delete(written);
+  await ledger.writeNote(job.id, shard.ordinal, undefined).catch(() => undefined);
   return recorded;
 }

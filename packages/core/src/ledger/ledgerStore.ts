@@ -22,6 +22,9 @@ export interface LedgerStore {
    * as read; false if someone else was first or the job is gone.
    */
   compareAndSwap(job: JobRecord, shards?: readonly ShardRecord[]): Promise<boolean>;
+  /** What the holder of a shard leaves for the one after its death; `undefined` removes it. Gone with the job. */
+  writeNote(jobId: string, ordinal: number, note: string | undefined): Promise<void>;
+  readNote(jobId: string, ordinal: number): Promise<string | undefined>;
   /** Newest first; `cursor` is what the previous page returned. */
   listJobs(query: {
     owner?: string;

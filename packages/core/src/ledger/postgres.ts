@@ -30,6 +30,12 @@ CREATE TABLE IF NOT EXISTS trivec.shards (
   ordinal integer NOT NULL,
   record text NOT NULL,
   PRIMARY KEY (job_id, ordinal)
+);
+CREATE TABLE IF NOT EXISTS trivec.notes (
+  job_id text NOT NULL,
+  ordinal integer NOT NULL,
+  note text NOT NULL,
+  PRIMARY KEY (job_id, ordinal)
 );`;
 
 const WRITE_SHARDS = `
@@ -131,6 +137,26 @@ export class PostgresLedger implements LedgerStore {
     return rows.length === 1;
   }
 
+  async writeNote(jobId: string, ordinal: number, note: string | undefined): Promise<void> {
+    if (note === undefined) {
+      await this.#query('DELETE FROM trivec.notes WHERE job_id = $1 AND ordinal = $2', [jobId, ordinal]);
+      return;
+    }
+    await this.#query(
+      `INSERT INTO trivec.notes (job_id, ordinal, note) VALUES ($1, $2, $3)
+       ON CONFLICT (job_id, ordinal) DO UPDATE SET note = EXCLUDED.note`,
+      [jobId, ordinal, note],
+    );
+  }
+
+  async readNote(jobId: string, ordinal: number): Promise<string | undefined> {
+    const [row] = await this.#query<{ note: string }>(
+      'SELECT note FROM trivec.notes WHERE job_id = $1 AND ordinal = $2',
+      [jobId, ordinal],
+    );
+    return row?.note;
+  }
+
   async listJobs(query: { owner?: string; limit: number; cursor?: string }) {
     const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor);
     const rows = await this.#query<{ record: string }>(LIST, [
@@ -151,7 +177,8 @@ export class PostgresLedger implements LedgerStore {
 
   async deleteJob(jobId: string): Promise<void> {
     await this.#query(
-      `WITH gone AS (DELETE FROM trivec.shards WHERE job_id = $1)
+      `WITH gone AS (DELETE FROM trivec.shards WHERE job_id = $1),
+            notes AS (DELETE FROM trivec.notes WHERE job_id = $1)
        DELETE FROM trivec.jobs WHERE id = $1`,
       [jobId],
     );

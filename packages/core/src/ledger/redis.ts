@@ -10,6 +10,8 @@ import type { LedgerStore } from './ledgerStore.ts';
 const CHUNK = 1_000;
 /** Shards of an upload that died are forgotten after this; the commit makes them permanent. */
 const UNCOMMITTED_TTL_SECONDS = 24 * 3600;
+/** A holder may write one after its job was deleted. */
+const NOTES_TTL_SECONDS = 7 * 24 * 3600;
 /** An index entry without its job is of a commit under way, or a leftover; after this it is a leftover. */
 const LEFTOVER_AFTER_MS = 3600_000;
 /** The same for a job that ended but is still in the open index: it may be about to be opened again. */
@@ -35,9 +37,9 @@ return ''`,
 /** The idempotency key goes with its job: there is one exactly as long as there is the other. */
 const DELETE: RedisScript = {
   name: 'trivecDeleteJob',
-  keys: 3,
+  keys: 4,
   lua: `
-redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[4])
 if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
 return 1`,
 };
@@ -170,6 +172,18 @@ export class RedisLedger implements LedgerStore {
     });
   }
 
+  writeNote(jobId: string, ordinal: number, note: string | undefined): Promise<void> {
+    return guard(async () => {
+      const key = this.#notesKey(jobId);
+      if (note === undefined) await this.#redis.hdel(key, String(ordinal));
+      else await all(this.#redis.pipeline().hset(key, String(ordinal), note).expire(key, NOTES_TTL_SECONDS));
+    });
+  }
+
+  readNote(jobId: string, ordinal: number): Promise<string | undefined> {
+    return guard(async () => (await this.#redis.hget(this.#notesKey(jobId), String(ordinal))) ?? undefined);
+  }
+
   listJobs(query: { owner?: string; limit: number; cursor?: string }) {
     return guard(async () => {
       const key = this.#listKey(query.owner);
@@ -226,6 +240,7 @@ export class RedisLedger implements LedgerStore {
         this.#recordKey(jobId),
         this.#shardsKey(jobId),
         this.#claimKey(jobId),
+        this.#notesKey(jobId),
         jobId,
       );
       if (job) await this.#unlist(job);
@@ -269,6 +284,10 @@ export class RedisLedger implements LedgerStore {
 
   #shardsKey(jobId: string): string {
     return `${this.#jobKey(jobId)}:shards`;
+  }
+
+  #notesKey(jobId: string): string {
+    return `${this.#jobKey(jobId)}:notes`;
   }
 
   /** Which job holds the idempotency key. Without a key, one that never exists. */
