@@ -1,6 +1,7 @@
 /** What is known of an activation before it is rounded, from the graph alone. Pure. */
 import { Constants, producersOf } from './graphValues.ts';
 import type { GraphProto, NodeProto } from './proto.ts';
+import { NORMALIZATIONS } from './weightProducts.ts';
 
 /** No value of a GELU is smaller (x/2 · (1 + erf(x/√2)) has its minimum −0.16997 at −0.7518; the tanh form −0.17004). */
 export const GELU_MIN = -0.1701;
@@ -33,6 +34,22 @@ export class ActivationKinds {
   /** True for the product that makes an attention's values: what the softmax averages over all tokens. */
   isValueProjection(product: NodeProto): boolean {
     return this.valueNodes.has(product);
+  }
+
+  /** True for a layer normalisation's output, whether one operator or written out: · gain + offset. */
+  isNormalized(value: string): boolean {
+    const producer = this.producers.get(value);
+    if (producer === undefined) return false;
+    if (NORMALIZATIONS.has(producer.opType)) return producer.output[0] === value;
+    if (producer.opType !== 'Add') return false;
+    const product = producer.input
+      .map((term) => this.producers.get(term))
+      .find((node) => node?.opType === 'Mul');
+    return this.hasVector(producer) && product !== undefined && this.hasVector(product);
+  }
+
+  private hasVector({ input }: NodeProto): boolean {
+    return input.some((term) => this.constants.resolve(term)?.tensor.dims.length === 1);
   }
 
   /** What a chain of multiplications multiplies. */

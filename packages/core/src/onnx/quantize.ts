@@ -1,13 +1,16 @@
 /** Rewrites a model file with smaller weights. Reads and writes piece by piece: no weight stays in memory. */
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { TrivecError } from '../errors.ts';
 import { ActivationKinds } from './activationKinds.ts';
+import { BlockwiseInt8 } from './blockwiseInt8.ts';
+import { type ChannelPeaks, measureChannelPeaks } from './channelPeaks.ts';
 import { DataFileWriter, toStorageError } from './dataFileWriter.ts';
 import { GraphEditor } from './graphEditor.ts';
 import { readModelFile, tensorsOf } from './inspect.ts';
-import { BlockwiseInt8, type ProductRounding, RowwiseInt8, type StoreTensor } from './productRounding.ts';
+import type { ProductRounding, StoreTensor } from './productRounding.ts';
 import { decodeModel, encodeModel, type GraphProto, type Model, opsetOf, type TensorProto } from './proto.ts';
+import { RowwiseInt8 } from './rowwiseInt8.ts';
 import { storeTableAsHalf, storeTableAsInt8 } from './tableRounding.ts';
 import { TensorReader } from './tensorReader.ts';
 import { findVocabularyLookup, findWeightProducts, type WeightProduct } from './weightProducts.ts';
@@ -35,6 +38,11 @@ export interface RewriteOptions {
   dtype: RewrittenDtype;
   /** How the vocabulary table is stored; fp16 by default. */
   vocabulary?: 'fp32' | 'fp16' | 'int8';
+  /**
+   * A few texts as token ids, special tokens included. With them `int8` is smoothed, and closer to fp32; they are
+   * run once. Ignored by the other forms.
+   */
+  samples?: readonly (readonly number[])[];
   signal?: AbortSignal;
 }
 
@@ -55,16 +63,44 @@ const COPY_CHUNK_BYTES = 32 * 1024 ** 2;
  * Throws `invalid_model` for a file that is not readable, has nothing to round, or an operator set without the
  * operators needed; `storage_full` when the disk is.
  */
-export function rewriteModelFile(
+export async function rewriteModelFile(
   source: string,
   target: string,
   options: RewriteOptions,
 ): Promise<RewriteReport> {
-  return rewriteWith(source, target, options, ({ graph, editor, opset, store }) =>
-    options.dtype === 'int8'
-      ? new RowwiseInt8(editor, opset, store, new ActivationKinds(graph))
-      : new BlockwiseInt8(editor, store),
-  );
+  if (options.dtype !== 'int8')
+    return await rewriteWith(
+      source,
+      target,
+      options,
+      ({ editor, store }) => new BlockwiseInt8(editor, store),
+    );
+  const peaks = await measurePeaks(source, target, options);
+  return await rewriteWith(source, target, options, rowwise(peaks));
+}
+
+function rowwise(peaks?: ChannelPeaks): (tools: RewriteTools) => ProductRounding {
+  return ({ graph, editor, opset, store }) =>
+    new RowwiseInt8(editor, opset, store, new ActivationKinds(graph), peaks);
+}
+
+/** Measured on a first int8 form beside the target: the fp32 model would not fit the memory bound. */
+async function measurePeaks(
+  source: string,
+  target: string,
+  { samples = [], ...options }: RewriteOptions,
+): Promise<ChannelPeaks | undefined> {
+  if (samples.length === 0) return undefined;
+  const draft = `${target}.draft`;
+  try {
+    await rewriteWith(source, draft, options, rowwise());
+    const { graph } = decodeModel(await readModelFile(source), basename(source));
+    const activations = findWeightProducts(graph).map(({ activation }) => activation);
+    return await measureChannelPeaks(draft, activations, samples);
+  } finally {
+    await rm(draft, { force: true });
+    await rm(`${draft}_data`, { force: true });
+  }
 }
 
 /** As rewriteModelFile, with a rounding of the caller's choice for the weight products. */
@@ -142,10 +178,11 @@ class Rewrite {
         'invalid_model',
         'The model has nothing to quantise: no product of an activation and an fp32 weight that leads to a layer normalisation.',
       );
+    await rounding.prepare?.(products, (product) => this.readWeight(product));
     const stored = new Map<string, ReturnType<ProductRounding['store']>>();
     for (const product of products) {
       this.signal?.throwIfAborted();
-      const key = `${product.weight.name}\n${product.transposed}`;
+      const key = rounding.keyOf?.(product) ?? `${product.weight.name}\n${product.transposed}`;
       if (!stored.has(key)) stored.set(key, rounding.store(product, await this.readWeight(product)));
       rounding.emit(product, await stored.get(key)!);
     }

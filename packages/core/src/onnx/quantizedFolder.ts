@@ -1,5 +1,5 @@
 /** A model folder rewritten once and reused: whole or not there, rebuilt when its source or the rewriter changed. */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { copyFile, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { type Static, Type } from 'typebox';
@@ -17,6 +17,8 @@ const ManifestSchema = Type.Object({
   rewriter: Type.Integer(),
   dtype: Type.String(),
   modelFile: Type.String(),
+  /** Of the sample texts' ids. */
+  samples: Type.String(),
   source: Type.Array(SourceFileSchema),
   files: Type.Array(Type.Object({ path: Type.String(), bytes: Type.Integer() })),
   report: Type.Object({
@@ -55,7 +57,7 @@ export async function quantizeModelFolder(
     const lock = await waitForLock(`${targetFolder}.lock`, options.signal);
     try {
       const paths = await sourcePaths(sourceFolder, modelFile);
-      const current = await findCurrent(sourceFolder, paths, modelFile, targetFolder, options.dtype);
+      const current = await findCurrent(sourceFolder, paths, modelFile, targetFolder, options);
       const report = current ?? (await build(sourceFolder, paths, modelFile, targetFolder, options));
       return {
         folder: targetFolder,
@@ -106,14 +108,15 @@ async function findCurrent(
   paths: SourcePaths,
   modelFile: string,
   targetFolder: string,
-  dtype: string,
+  options: RewriteOptions,
 ): Promise<RewriteReport | undefined> {
   const manifest = await readManifest(targetFolder);
   if (manifest === undefined) return undefined;
   const wanted = [...paths.model, ...paths.copied];
   const fits =
     manifest.rewriter === REWRITER_VERSION &&
-    manifest.dtype === dtype &&
+    manifest.dtype === options.dtype &&
+    manifest.samples === digestOf(options.samples) &&
     manifest.modelFile === modelFile &&
     manifest.source.length === wanted.length &&
     manifest.source.every(({ path }, index) => path === wanted[index]);
@@ -122,6 +125,10 @@ async function findCurrent(
     if ((await sizeOf(join(targetFolder, path))) !== bytes) return undefined;
   for (const known of manifest.source) if (!(await sameFile(sourceFolder, known))) return undefined;
   return manifest.report;
+}
+
+function digestOf(samples: RewriteOptions['samples'] = []): string {
+  return createHash('sha256').update(JSON.stringify(samples)).digest('hex');
 }
 
 async function readManifest(folder: string): Promise<Manifest | undefined> {
@@ -163,6 +170,7 @@ async function build(
       rewriter: REWRITER_VERSION,
       dtype: options.dtype,
       modelFile,
+      samples: digestOf(options.samples),
       source,
       files,
       report,

@@ -92,7 +92,8 @@ export function findVocabularyLookup(graph: GraphProto): VocabularyLookup | unde
   return undefined;
 }
 
-const NORMALIZATIONS = new Set([
+/** Operators that normalise a row; the result is their first output. */
+export const NORMALIZATIONS: ReadonlySet<string> = new Set([
   'LayerNormalization',
   'SkipLayerNormalization',
   'SimplifiedLayerNormalization',

@@ -1,0 +1,166 @@
+/** The rounding behind dtype `int8`. */
+import { type ActivationKinds, GELU_MIN } from './activationKinds.ts';
+import type { ChannelPeaks } from './channelPeaks.ts';
+import type { GraphEditor } from './graphEditor.ts';
+import {
+  type ProductRounding,
+  type ReadWeight,
+  type StoredWeight,
+  type StoreTensor,
+  storeColumns,
+} from './productRounding.ts';
+import { DataType, MICROSOFT_DOMAIN } from './proto.ts';
+import type { WeightProduct } from './weightProducts.ts';
+import { raiseRowPeaks, scaleRows, smoothingFactors } from './weightSmoothing.ts';
+
+/** Half of the codes on either side of 128, so that the unsigned code 128 is 0. */
+const EITHER_SIDE = { zeroPoint: 128, largest: 127 };
+/** A GELU's output is hardly ever negative: code 32 is 0 and most of the codes are for what is above. */
+const ONE_SIDED = { zeroPoint: 32, largest: 223 };
+/** A row of zeros must not divide by zero. */
+const MIN_ROW_SCALE = 1e-9;
+/** What rounding leaves is at most half a step, and gets 8 bits of its own. */
+const REMAINDER_STEP = 1 / 254;
+
+interface RoundedRows {
+  codes: string;
+  zeroPoint: number;
+  /** The rows divided by their scales, before rounding. */
+  scaled: string;
+  scales: string;
+}
+
+/**
+ * int8 with one scale a token (row of the activation) and one a column of the weight. A row's result depends on
+ * that row only, so a text gets the same vector in any batch. Products of one activation share its rounding.
+ *   s = max(max|x|/127, 1e-9);  y = (round(x/s) · Wq) · Ws · s
+ * Attention averages values over tokens, among them tokens with a few huge channels and so a coarse step; what
+ * their rounding leaves is therefore rounded and multiplied as well: y = (q · Wq + r/254 · Wq) · Ws · s.
+ * With `peaks` a normalised activation's large channels are made smaller and their weights larger before either
+ * is rounded (SmoothQuant, arXiv 2211.10438, with α = 1/2).
+ */
+export class RowwiseInt8 implements ProductRounding {
+  readonly needs = { opset: 11, operator: 'Round' };
+  private readonly editor: GraphEditor;
+  private readonly opset: number;
+  private readonly storeTensor: StoreTensor;
+  private readonly kinds: ActivationKinds;
+  private readonly peaks: ChannelPeaks;
+  private readonly rounded = new Map<string, RoundedRows>();
+  private readonly smoothing = new Map<string, Float32Array>();
+
+  constructor(
+    editor: GraphEditor,
+    opset: number,
+    storeTensor: StoreTensor,
+    kinds: ActivationKinds,
+    peaks: ChannelPeaks = new Map(),
+  ) {
+    this.editor = editor;
+    this.peaks = peaks;
+    this.opset = opset;
+    this.storeTensor = storeTensor;
+    this.kinds = kinds;
+  }
+
+  async prepare(products: readonly WeightProduct[], read: ReadWeight): Promise<void> {
+    for (const [activation, peaks] of this.peaks) {
+      const weightPeaks = new Float32Array(peaks.length);
+      for (const product of products.filter((candidate) => candidate.activation === activation))
+        raiseRowPeaks(weightPeaks, await read(product), product);
+      this.smoothing.set(activation, smoothingFactors(peaks, weightPeaks));
+    }
+  }
+
+  keyOf({ weight, transposed, activation }: WeightProduct): string {
+    return [weight.name, transposed, this.smoothing.has(activation) ? activation : ''].join('\n');
+  }
+
+  store(product: WeightProduct, weight: Float32Array): Promise<StoredWeight> {
+    const factors = this.smoothing.get(product.activation);
+    if (factors !== undefined) scaleRows(weight, product, factors);
+    return storeColumns(this.editor, this.storeTensor, product, weight);
+  }
+
+  emit({ node, activation, bias, output }: WeightProduct, weight: StoredWeight): void {
+    const { editor } = this;
+    editor.replace(node, () => {
+      const rows = this.rounded.get(activation) ?? this.round(activation);
+      let product = this.multiply(rows.codes, rows.zeroPoint, 1, weight);
+      if (this.kinds.isValueProjection(node))
+        product = editor.op('Add', [product, this.multiplyRemainder(rows, weight)], 'product');
+      if (bias === undefined) editor.op('Mul', [product, rows.scales], 'product', { output });
+      else editor.op('Add', [editor.op('Mul', [product, rows.scales], 'product'), bias], 'sum', { output });
+    });
+  }
+
+  private multiply(codes: string, zeroPoint: number, scale: number, weight: StoredWeight): string {
+    return this.editor.op(
+      'MatMulIntegerToFloat',
+      [codes, weight.values, this.editor.float(scale), weight.scales, this.zeroPoint(zeroPoint)],
+      'int_product',
+      { domain: MICROSOFT_DOMAIN },
+    );
+  }
+
+  private multiplyRemainder({ scaled }: RoundedRows, weight: StoredWeight): string {
+    const { editor } = this;
+    // Round and QuantizeLinear both round halves to even, so the remainder is within half a step.
+    const remainder = editor.op('Sub', [scaled, editor.op('Round', [scaled], 'whole')], 'remainder');
+    const { zeroPoint } = EITHER_SIDE;
+    const inputs = [remainder, editor.float(REMAINDER_STEP), this.zeroPoint(zeroPoint)];
+    return this.multiply(editor.op('QuantizeLinear', inputs, 'rounded'), zeroPoint, REMAINDER_STEP, weight);
+  }
+
+  private round(activation: string): RoundedRows {
+    const { editor } = this;
+    const factors = this.smoothing.get(activation);
+    const rowsIn = factors === undefined ? activation : this.smooth(activation, factors);
+    const scales = this.kinds.isGelu(activation) ? this.oneSidedScales(rowsIn) : this.scales(rowsIn);
+    const scaled = editor.op('Div', [rowsIn, scales.name], 'scaled');
+    const inputs = [scaled, editor.float(1), this.zeroPoint(scales.zeroPoint)];
+    const codes = editor.op('QuantizeLinear', inputs, 'rounded');
+    const rows = { codes, zeroPoint: scales.zeroPoint, scaled, scales: scales.name };
+    this.rounded.set(activation, rows);
+    return rows;
+  }
+
+  private smooth(activation: string, factors: Float32Array): string {
+    const inverse = factors.map((factor) => 1 / factor);
+    const label = `smoothing_${this.rounded.size}`;
+    const name = this.editor.constant(label, DataType.FLOAT, [factors.length], inverse);
+    return this.editor.op('Mul', [activation, name], 'smoothed');
+  }
+
+  private scales(activation: string): { name: string; zeroPoint: number } {
+    const { editor } = this;
+    // Two reductions read the activation twice; Abs before one of them would write it as well.
+    const lowest = editor.op('Neg', [this.reduce('ReduceMin', activation)], 'lowest');
+    const peaks = editor.op('Max', [this.reduce('ReduceMax', activation), lowest], 'peaks');
+    const steps = editor.op('Mul', [peaks, editor.float(1 / EITHER_SIDE.largest)], 'steps');
+    const name = editor.op('Max', [steps, editor.float(MIN_ROW_SCALE)], 'row_scales');
+    return { name, zeroPoint: EITHER_SIDE.zeroPoint };
+  }
+
+  /** A step is large enough for the smallest value to be reached with the codes below zero. */
+  private oneSidedScales(activation: string): { name: string; zeroPoint: number } {
+    const { editor } = this;
+    const { zeroPoint, largest } = ONE_SIDED;
+    const peaks = this.reduce('ReduceMax', activation);
+    const steps = editor.op('Mul', [peaks, editor.float(1 / largest)], 'steps');
+    const name = editor.op('Max', [steps, editor.float(-GELU_MIN / zeroPoint)], 'row_scales');
+    return { name, zeroPoint };
+  }
+
+  private reduce(opType: 'ReduceMax' | 'ReduceMin', value: string): string {
+    const { editor } = this;
+    // From operator set 18 on the axes of a reduction are an input.
+    return this.opset < 18
+      ? editor.op(opType, [value], 'extreme', { attributes: { axes: [-1n], keepdims: 1n } })
+      : editor.op(opType, [value, editor.axis(-1)], 'extreme', { attributes: { keepdims: 1n } });
+  }
+
+  private zeroPoint(code: number): string {
+    return this.editor.constant(`code_${code}`, DataType.UINT8, [], Uint8Array.of(code));
+  }
+}
