@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -12,6 +13,7 @@ import { run } from '../../apps/cli/src/run.ts';
 import { startStandalone } from '../../apps/standalone/src/server.ts';
 import { type Config, loadConfig } from '../../packages/core/src/config.ts';
 import { createLogger } from '../../packages/core/src/telemetry/logger.ts';
+import { FakeHub } from '../support/fakeHub.ts';
 
 const MAIN = fileURLToPath(new URL('../../apps/cli/src/main.ts', import.meta.url));
 const PASSAGES = fileURLToPath(new URL('../../examples/passages.ndjson', import.meta.url));
@@ -152,9 +154,57 @@ test('the passages: jobs, job, watch, results as Arrow, search with an explanati
 });
 
 test('models', async () => {
-  const ran = await here('models');
+  const ran = await here('models', 'served');
   assert.match(ran.out, /trivec-mini \(default\) +dense,sparse,colbert/);
   assert.match(ran.err, /\(a stand-in\)/);
+});
+
+test('models: the catalog and what of it is here, without a server', async (t) => {
+  const config = loadConfig({
+    LOG_LEVEL: 'silent',
+    MODELS_DIR: fileURLToPath(new URL('../golden/models', import.meta.url)),
+    HF_HUB_CACHE: folder(t),
+    HF_HUB_OFFLINE: '1',
+  });
+  const listed = await trivec(['models'], config);
+  assert.match(listed.out, /trivec-mini +embedding +built in/);
+  assert.match(listed.out, /tiny-qwen3-reranker +reranker +MODELS_DIR +fp32/);
+  assert.match(listed.out, /BAAI\/bge-m3 +embedding +hub: BAAI\/bge-m3 +fp32 +1024 +8,192 +MIT/);
+  const checked = await trivec(['models', 'check', 'tiny-m3', '--json'], config);
+  const report = JSON.parse(checked.out);
+  assert.deepEqual(
+    [report.kind, report.outputs, report.denseDims, report.colbertDims, report.selfTest.outcome],
+    ['embedding', ['dense', 'sparse', 'colbert'], 32, 16, 'runs'],
+  );
+  assert.match(
+    (await trivec(['models', 'check', 'tiny-xlmr-reranker'], config)).out,
+    /selfTest: .*two pairs/,
+  );
+  const missing = await trivec(['models', 'check', 'bge-m3'], config);
+  assert.equal(missing.code, 1);
+  assert.match(missing.err, /BAAI\/bge-m3 is not complete in .*HF_HUB_OFFLINE/);
+});
+
+test('models pull downloads into the cache', async (t) => {
+  const content = async (path: string) => ({
+    content: await readFile(new URL(`../golden/models/tiny-bert-mean/${path}`, import.meta.url)),
+  });
+  const hub = await FakeHub.start({
+    files: Object.fromEntries(
+      await Promise.all(
+        ['config.json', 'tokenizer.json', 'model.onnx', '1_Pooling/config.json'].map(
+          async (path) => [path, await content(path)] as const,
+        ),
+      ),
+    ),
+  });
+  t.after(() => hub.close());
+  const config = loadConfig({ LOG_LEVEL: 'silent', HF_HUB_CACHE: folder(t), HF_ENDPOINT: hub.url });
+  const pulled = await trivec(['models', 'pull', 'tiny/model'], config);
+  assert.equal(pulled.code, 0, pulled.err);
+  assert.match(pulled.err, /tiny\/model: embedding, fp32, dense/);
+  const checked = await trivec(['models', 'check', 'tiny/model'], config);
+  assert.match(checked.out, /pooling: +mean/);
 });
 
 test('what the server refuses is one line, with the line number of the file', async (t) => {

@@ -124,6 +124,7 @@ export const stubModel: ModelDescription = {
     license: 'Apache-2.0',
   },
   folder: '',
+  bytes: 1000,
   graphFile: '',
   tokenizerFile: '',
   inputs: [],

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { TrivecError } from '@trivec/core/errors';
 import type { ModelInfo } from '@trivec/core/models/modelInfo';
-import type { WorkerAnnouncement, WorkerRegistry } from '@trivec/core/registry/workerRegistry';
+import type { FailedModel, WorkerAnnouncement, WorkerRegistry } from '@trivec/core/registry/workerRegistry';
 
 /** A heartbeat comes every few seconds: a list this old is as good as a new one. */
 const REGISTRY_CACHE_MS = 250;
@@ -70,7 +70,7 @@ export class ModelDirectory {
       const { model } = worker;
       const known = models.get(model.name);
       if (known === undefined) {
-        models.set(model.name, { model, isDefault: this.#isConfigured(model.name), workers: [worker] });
+        models.set(model.name, { model, isDefault: this.#isDefault(model), workers: [worker] });
       } else if (known.model.fingerprint === model.fingerprint) {
         known.workers.push(worker);
       }
@@ -88,10 +88,21 @@ export class ModelDirectory {
   async resolve(name: string | undefined): Promise<ModelInfo> {
     const served = await this.served();
     const wanted = name ?? this.#configured;
-    const found = served.find(({ model, isDefault }) =>
-      name === undefined || this.#isConfigured(name) ? isDefault : model.name === name,
-    );
+    const found =
+      served.find(({ model, isDefault }) => (name === undefined ? isDefault : model.name === name)) ??
+      served.find(({ model, isDefault }) =>
+        name === undefined || this.#isConfigured(name) ? isDefault : model.aliases?.includes(name),
+      );
     if (found !== undefined) return found.model;
+    const failure = (await this.failed()).find(
+      (failed) => failed.name === wanted || basename(failed.name) === wanted,
+    );
+    if (failure !== undefined)
+      throw new TrivecError(
+        'model_unavailable',
+        `The model ${basename(failure.name)} could not be loaded (${failure.code}); the worker's log says why.`,
+        { param: 'model' },
+      );
     if (name !== undefined && !this.#isConfigured(name)) {
       const names = [...new Set([this.#configured, ...served.map(({ model }) => model.name)])];
       throw new TrivecError(
@@ -123,6 +134,16 @@ export class ModelDirectory {
     const found = workers.find(({ model }) => model.fingerprint === pinned.fingerprint);
     if (found === undefined) throw unavailable(`${pinned.name} (${pinned.fingerprint})`);
     return found.model;
+  }
+
+  /** Models that workers were told to serve and could not load, each once. */
+  async failed(): Promise<FailedModel[]> {
+    const all = (await this.#workers()).flatMap(({ failedModels = [] }) => failedModels);
+    return [...new Map(all.map((failed) => [failed.name, failed])).values()];
+  }
+
+  #isDefault({ name, aliases = [] }: ModelInfo): boolean {
+    return [name, ...aliases].some((each) => this.#isConfigured(each));
   }
 
   /** `MODEL` may be a folder or a hub id, while the model's name is what clients give. */

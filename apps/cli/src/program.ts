@@ -32,9 +32,9 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
     .addHelpText('after', EXIT_CODES);
 
   const command = (usage: string, description: string) =>
-    program
-      .command(usage)
-      .description(description)
+    serverOptions(program.command(usage).description(description));
+  const serverOptions = (one: Command) =>
+    one
       .addOption(
         new Option('--url <url>', `the server; default ${defaultUrl(context.config)} (HOST, PORT)`).argParser(
           url,
@@ -57,7 +57,7 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
       `comma-separated: ${OUTPUTS.join(', ')} (default: all the model has but colbert)`,
       list,
     )
-    .option('--model <name>', 'one that trivec models lists (default: the server’s)')
+    .option('--model <name>', 'one that trivec models served lists (default: the server’s)')
     .option('--out <dir>', 'folder for results.ndjson, .arrow or .parquet, errors.ndjson and job.json')
     .addOption(format())
     .addOption(
@@ -146,9 +146,27 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
     .argument('<id>', 'of the job')
     .action((id: string, options) => run(remove(context, id, options)));
 
-  command('models', 'List the models that are served.').action((options) =>
-    run(listModels(context, options)),
+  const models = program
+    .command('models')
+    .description('List the models that have a name, and which of them are on this machine.')
+    .option('--json', 'print JSON on stdout instead of text')
+    .action(async (options) => run((await modelFiles()).listCatalog(context, options)));
+  serverOptions(models.command('served').description('List the models that the server serves.')).action(
+    (_options, self: Command) => run(listModels(context, self.optsWithGlobals())),
   );
+  models
+    .command('pull')
+    .description('Download a model into the hub’s cache, or bring what is there up to date.')
+    .argument('<name>', 'of the catalog, or a hub id like org/name')
+    .action(async (name: string) => run((await modelFiles()).pull(context, name)));
+  models
+    .command('check')
+    .description('Say what a model folder is, load it, and test it.')
+    .argument('<model>', 'a folder, or a name whose files are on this machine')
+    .option('--json', 'print JSON on stdout instead of text')
+    .action(async (name: string, _options, self: Command) =>
+      run((await modelFiles()).check(context, name, self.optsWithGlobals())),
+    );
 
   return program;
 }
@@ -166,6 +184,11 @@ function filterOf(text: string): Record<string, unknown> {
     // said below
   }
   throw new InvalidArgumentError('It must be a JSON object.');
+}
+
+/** Loaded only where it is needed: it brings the model's runtime along. */
+function modelFiles() {
+  return import('./commands/modelFiles.ts');
 }
 
 function list(value: string): string[] {

@@ -1,7 +1,8 @@
 import { startApi } from '@trivec/api/start';
 import { openBackend } from '@trivec/core/backend/open';
 import type { Config } from '@trivec/core/config';
-import { loadEngine } from '@trivec/core/engine/load';
+import type { EngineOptions } from '@trivec/core/engine/engine';
+import { loadModels } from '@trivec/core/engine/loadModels';
 import { Resources } from '@trivec/core/shutdown';
 import { openStorage } from '@trivec/core/storage/open';
 import { createMetrics } from '@trivec/core/telemetry/metrics';
@@ -15,15 +16,27 @@ export interface RunningServer {
 }
 
 /** API and worker in one process. Resolves when the model is loaded and the first request can be answered. */
-export async function startStandalone(config: Config, logger: Logger): Promise<RunningServer> {
+export async function startStandalone(
+  config: Config,
+  logger: Logger,
+  options: Pick<EngineOptions, 'onUnavailable'> = {},
+): Promise<RunningServer> {
   const resources = new Resources();
   try {
     const backend = resources.add(await openBackend(config, logger));
     const storage = resources.add(await openStorage(config));
-    const engine = resources.add(await loadEngine(config, logger));
+    const models = resources.add(await loadModels(config, logger, options));
     const metrics = createMetrics({ processMetrics: true });
     resources.add(
-      await startWorker({ config, backend, storage, engines: [engine], metrics: metrics.worker, logger }),
+      await startWorker({
+        config,
+        backend,
+        storage,
+        engines: models.engines,
+        failedModels: models.failed,
+        metrics: metrics.worker,
+        logger,
+      }),
     );
     const api = resources.add(await startApi({ config, backend, storage, metrics, logger }));
     return { url: api.url, close: () => resources.close() };

@@ -4,6 +4,7 @@ import type { Config } from '@trivec/core/config';
 import type { Engine } from '@trivec/core/engine/types';
 import type { LedgerStore } from '@trivec/core/ledger/ledgerStore';
 import type { Consumer } from '@trivec/core/queue/workQueue';
+import type { FailedModel } from '@trivec/core/registry/workerRegistry';
 import { Resources } from '@trivec/core/shutdown';
 import type { BlobStore } from '@trivec/core/storage/blobStore';
 import type { WorkerMetrics } from '@trivec/core/telemetry/metrics';
@@ -17,6 +18,8 @@ export interface WorkerDeps {
   backend: Backend;
   storage: BlobStore;
   engines: readonly Engine[];
+  /** Told to others with every announcement. */
+  failedModels?: readonly FailedModel[];
   metrics: WorkerMetrics;
   logger: Logger;
 }
@@ -49,7 +52,13 @@ export async function startWorker({ engines, ...deps }: WorkerDeps): Promise<Con
   return resources;
 }
 
-async function announce({ backend, engine, metrics, logger }: LaneDeps): Promise<Consumer> {
+async function announce({
+  backend,
+  engine,
+  metrics,
+  logger,
+  failedModels = [],
+}: LaneDeps): Promise<Consumer> {
   const workerId = randomUUID();
   const startedAtMs = Date.now();
   const { model, device } = engine;
@@ -57,7 +66,15 @@ async function announce({ backend, engine, metrics, logger }: LaneDeps): Promise
     const tokensPerSecond = engine.tokensPerSecond();
     metrics.tokensPerSecond.set({ model: model.name, device }, tokensPerSecond);
     metrics.maxBatchTokens.set({ model: model.name, device }, engine.maxBatchTokens);
-    return { workerId, model, device, maxBatchTokens: engine.maxBatchTokens, tokensPerSecond, startedAtMs };
+    return {
+      workerId,
+      model,
+      device: engine.device,
+      maxBatchTokens: engine.maxBatchTokens,
+      tokensPerSecond,
+      startedAtMs,
+      ...(failedModels.length > 0 && { failedModels }),
+    };
   });
   logger.info(
     {

@@ -226,9 +226,9 @@ export const OPTIONS = {
   ),
   device: option(
     'DEVICE',
-    Type.String({ pattern: '^(auto|cpu|cuda(:\\d+)?|webgpu|tensorrt)$' }),
+    Type.String({ pattern: '^(auto|cpu|webgpu|tensorrt|cuda(:\\d+)?(,cuda:\\d+)*)$' }),
     'auto',
-    'Where the model runs.',
+    'Where the model runs: auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:1, webgpu, tensorrt; several GPUs as cuda:0,cuda:1. One that is named and not there ends the start.',
   ),
   intraOpThreads: option(
     'INTRA_OP_THREADS',

@@ -6,11 +6,16 @@ import { createLogger, type Logger } from './telemetry/logger.ts';
 /** The exit code of a start that another attempt would end in just the same way; a supervisor gives up on it. */
 const CANNOT_START = 2;
 
+/** What a process that is at its end may take for closing what it holds. */
+const FAILING_CLOSE_MS = 10_000;
+
 export interface ProcessContext {
   config: Config;
   logger: Logger;
   /** Whatever `start` opens and adds here is closed in reverse order on a signal, or when the start fails. */
   resources: Resources;
+  /** What cannot go on, such as a worker whose device is lost, ends the process with 1, so that whoever watches it starts it again. */
+  fail: (error: Error) => void;
 }
 
 /**
@@ -28,7 +33,16 @@ export async function runProcess(
     if (backend === 'shared') requireSharedBackend(config);
     const logger = createLogger(config);
     closeOnSignal(() => resources.close(), logger);
-    await start({ config, logger, resources });
+    const fail = (error: Error): void => {
+      logger.fatal({ err: error }, 'this process cannot go on and ends');
+      const giveUp = setTimeout(() => process.exit(1), FAILING_CLOSE_MS);
+      giveUp.unref();
+      resources.close().then(
+        () => process.exit(1),
+        () => process.exit(1),
+      );
+    };
+    await start({ config, logger, resources, fail });
   } catch (error) {
     process.stderr.write(`trivec: ${describe(error)}\n`);
     await resources.close().catch(() => undefined);

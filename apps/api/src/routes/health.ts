@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { TrivecError } from '@trivec/core/errors';
 import { Type } from 'typebox';
 import { errorResponses, rawResponse } from '../schemas/common.ts';
@@ -35,7 +36,13 @@ export const healthRoutes: Routes = async (app, { services: { backend, models, m
       const model = await models.resolve(undefined);
       const served = await models.served();
       const workers = served.find((entry) => entry.model.name === model.name)?.workers.length ?? 0;
-      return { status: 'ready' as const, model: model.name, workers };
+      const failed = (await models.failed()).map(({ name, code }) => ({ name: basename(name), code }));
+      return {
+        status: 'ready' as const,
+        model: model.name,
+        workers,
+        ...(failed.length > 0 && { failed }),
+      };
     },
   );
 

@@ -54,4 +54,9 @@ export const ReadySchema = Type.Object({
   status: Type.Literal('ready'),
   model: Type.String(),
   workers: Type.Integer(),
+  failed: Type.Optional(
+    Type.Array(Type.Object({ name: Type.String(), code: Type.String() }), {
+      description: 'Configured models that could not be loaded; the log says why.',
+    }),
+  ),
 });

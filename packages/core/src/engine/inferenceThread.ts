@@ -13,6 +13,7 @@ import { readM3Heads } from '../onnx/m3Heads.ts';
 import type { HeadPlan } from '../vectors/headPlan.ts';
 import { buildFeeds } from './feeds.ts';
 import { finishBatch, type PackedBatch, type PackedVectors, type RawTensor } from './finishBatch.ts';
+import { missingFiles } from './providerFiles.ts';
 import type { Provider } from './providers.ts';
 import type { FromThread, Refusal, ThreadSetup, ToThread } from './threadMessages.ts';
 
@@ -85,6 +86,11 @@ function cudaOptions(name: string, deviceId: number): InferenceSession.Execution
 async function openSession(graph: Graph): Promise<InferenceSession | undefined> {
   const refused: Refusal[] = [];
   for (const provider of setup.providers) {
+    const missing = missingFiles(provider);
+    if (missing !== undefined) {
+      refused.push({ device: provider.device, reason: missing });
+      continue;
+    }
     try {
       const session = await createSession(graph, provider);
       send({ type: 'ready', device: provider.device, refused });

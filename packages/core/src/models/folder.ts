@@ -1,5 +1,5 @@
 /** A model folder, looked at: what it is, what goes in, what comes out, and its fingerprint. */
-import { access } from 'node:fs/promises';
+import { access, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type Static, type TSchema, Type } from 'typebox';
 import { Value } from 'typebox/value';
@@ -26,6 +26,8 @@ export interface ModelDescription {
    */
   info: ModelInfo;
   folder: string;
+  /** Of the files that are loaded. */
+  bytes: number;
   graphFile: string;
   tokenizerFile: string;
   inputs: readonly GraphInput[];
@@ -112,13 +114,15 @@ export async function describeModelFolder(
     );
   const called = name ?? own.name ?? basename(resolve(folder));
   const prompts = stated.prompts ?? own.prompts;
+  const parts = fingerprintFiles(files, inspection, addedHeadsFolder);
+  const sizes = await Promise.all(parts.map((path) => stat(path)));
   const facts = { dtype, plan, maxTokens, ...(reranker && { yesNo: reranker.yesNo ?? null }) };
   return {
     info: {
       kind,
       name: called,
       ...(aliases.length > 0 && { aliases: [...new Set(aliases)].filter((alias) => alias !== called) }),
-      fingerprint: await fingerprintOf(fingerprintFiles(files, inspection, addedHeadsFolder), facts),
+      fingerprint: await fingerprintOf(parts, facts),
       dtype,
       ...(dtype === 'int8-dynamic' && { batchDependent: true }),
       outputs: reranker ? [] : OUTPUTS.filter((output) => plan[output] !== undefined),
@@ -134,6 +138,7 @@ export async function describeModelFolder(
       ...(prompts && { prompts }),
     },
     folder,
+    bytes: sizes.reduce((sum, { size }) => sum + size, 0),
     graphFile: files.graph,
     tokenizerFile: files.tokenizer,
     inputs: contract.inputs,

@@ -1,5 +1,5 @@
 import { readdir, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Config } from '../config.ts';
 import { TrivecError } from '../errors.ts';
@@ -39,7 +39,7 @@ export async function locateModel(name: string, config: LocateConfig): Promise<L
   const dtype = config.modelDtype as GraphChoice['dtype'];
   const folder = await findFolder(name, config.modelsDir);
   if (folder !== undefined)
-    return { name: folder.name, aliases: [name], folder: folder.path, choice: { dtype } };
+    return { name: folder.name, aliases: [basename(name)], folder: folder.path, choice: { dtype } };
   const catalog = await readCatalog(config.modelsFile);
   const entry = findInCatalog(catalog, name);
   if (entry !== undefined) return fromCatalog(entry, name, dtype);

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../errors.ts';
 import type { ModelInfo } from '../models/modelInfo.ts';
 
 /** What a worker says of itself, again every few seconds; it is forgotten when it stops saying so. */
@@ -10,6 +11,15 @@ export interface WorkerAnnouncement {
   /** Measured while it last worked; 0 before. */
   tokensPerSecond: number;
   startedAtMs: number;
+  /** Models that this worker was told to serve and could not load. */
+  failedModels?: readonly FailedModel[];
+}
+
+export interface FailedModel {
+  /** As configured. */
+  name: string;
+  code: ErrorCode;
+  message: string;
 }
 
 export interface WorkerRegistry {
