@@ -532,6 +532,30 @@ test('search embeds the query as the job was, and explains hits in words', async
   assert.equal(engine.embedCalls.at(-1)?.dimensions, 2);
 });
 
+test('an explanation of ColBERT names the tokens of both sides, prompt, chunks and cut included', async (t) => {
+  const { post, jobs } = await apiRig(t);
+  // The model takes 8 tokens, 6 of them words: behind a prompt the last word is cut off.
+  const documents = [{ id: 'long', text: 'a bb ccc dddd eeeee ffffff' }];
+  for (const [options, words] of [
+    [{}, ['a', 'bb', 'ccc', 'dddd', 'eeeee', 'ffffff']],
+    [{ prompt: 'pppppppp: ' }, ['pppppppp:', 'a', 'bb', 'ccc', 'dddd', 'eeeee']],
+    [{ chunking: { maxTokens: 5, unit: 'token' } }, ['dddd', 'eeeee', 'ffffff']],
+  ] as const) {
+    const { id } = (await post('/jobs', { documents, outputs: ['colbert'], ...options })).json();
+    await jobs.drain();
+    // The last word that the model saw, so that one row is met exactly.
+    const query = words.at(-1)!;
+    const response = await post(`/jobs/${id}/search`, { query, mode: 'colbert', limit: 2, explain: true });
+    assert.equal(response.statusCode, 200, response.body);
+    const [hit] = response.json().hits;
+    const length = words.length;
+    const [first] = hit.explanation.colbert;
+    assert.equal(first.documentIndex, length - 1);
+    assert.equal(first.queryToken, 'x'.repeat(query.length));
+    assert.equal(first.documentToken, 'x'.repeat(query.length));
+  }
+});
+
 test('search refuses what the job cannot answer', async (t) => {
   const { post, jobs, state } = await apiRig(t, { env: { MAX_INPUT_CHARS: '50' } });
   const { id } = (await post('/jobs', { documents: passages(1), outputs: ['dense'] })).json();

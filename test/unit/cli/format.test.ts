@@ -3,7 +3,6 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { ApiError, type JobView } from '../../../apps/cli/src/client.ts';
 import { summary } from '../../../apps/cli/src/commands/report.ts';
-import { explanationLines } from '../../../apps/cli/src/commands/search.ts';
 import { defaultUrl } from '../../../apps/cli/src/connect.ts';
 import { formatBytes, formatDuration, formatTable, shorten } from '../../../apps/cli/src/format.ts';
 import { errorLine } from '../../../apps/cli/src/run.ts';
@@ -78,30 +77,6 @@ test('a job in words', () => {
     summary({ ...JOB, status: 'completed', finishedAt: '2024-01-01T00:00:05.000Z' }),
     'Job j1 completed: 1,000 documents, 1 failed, 54,321 tokens in 4 s by mini.',
   );
-});
-
-test('an explanation shows the heaviest tokens first', () => {
-  const hit = {
-    id: 'a',
-    chunk: 0,
-    score: 1,
-    scores: {},
-    text: '',
-    explanation: {
-      sparse: [{ token: '▁iso', queryWeight: 2, documentWeight: 1.5, product: 3 }],
-      colbert: [
-        { queryToken: '▁tea', documentIndex: 4, similarity: 0.5 },
-        { queryToken: 'cup', documentIndex: 1, documentToken: 'mug', similarity: 0.75 },
-      ],
-    },
-  };
-  assert.deepEqual(explanationLines(hit), [
-    'sparse:  iso 2.00 × 1.50 = 3.00',
-    'colbert: cup → mug 0.75 · tea → token 5 0.50',
-  ]);
-  assert.deepEqual(explanationLines({ ...hit, explanation: { sparse: [] } }), [
-    'sparse:  no token in common',
-  ]);
 });
 
 test('the default address is where the server listens, seen from here', () => {

@@ -3,6 +3,7 @@ import type { HitExplanation, SearchMode } from '@trivec/core/jobs/serviceTypes'
 import type { Output } from '@trivec/core/vectors/types';
 import type { FastifyReply } from 'fastify';
 import { clientGone } from '../clientGone.ts';
+import { estimateTokens } from '../engineCalls.ts';
 import { errorResponses } from '../schemas/common.ts';
 import { JobParams, SearchResultSchema, searchBody } from '../schemas/jobs.ts';
 import type { Routes } from '../services.ts';
@@ -10,7 +11,10 @@ import { clientOf, viewerOf } from '../viewer.ts';
 
 const DEFAULT_LIMIT = 10;
 
-export const jobSearchRoutes: Routes = async (app, { services: { config, jobs, models, embedder } }) => {
+export const jobSearchRoutes: Routes = async (
+  app,
+  { services: { config, jobs, models, embedder, calls } },
+) => {
   app.post(
     '/jobs/:id/search',
     {
@@ -64,12 +68,21 @@ export const jobSearchRoutes: Routes = async (app, { services: { config, jobs, m
         signal,
         ...(tokenIds !== undefined && { tokenIds }),
       });
-      const nameOf = await tokenNames(result.hits.map((hit) => hit.explanation));
+      const explanations = result.hits.map((hit) => hit.explanation);
+      const nameOf = await tokenNames(explanations);
+      const hitTokens = await documentTokens(
+        result.hits.flatMap(({ text, explanation }) =>
+          explanation?.colbert === undefined ? [] : [(job.options.prompt ?? '') + text],
+        ),
+      );
+      let next = 0;
       return {
         ...result,
         hits: result.hits.map(({ explanation, ...hit }) => ({
           ...hit,
-          ...(explanation !== undefined && { explanation: withNames(explanation, nameOf) }),
+          ...(explanation !== undefined && {
+            explanation: withNames(explanation, nameOf, explanation.colbert && hitTokens[next++]),
+          }),
         })),
         warnings: embedded.warnings,
       };
@@ -91,6 +104,20 @@ export const jobSearchRoutes: Routes = async (app, { services: { config, jobs, m
           signal,
         );
         return new Map([...ids].map((id, index) => [id, texts[index] ?? '']));
+      }
+
+      /** What the worker made of each text: the same tokenizer cuts it at the same length, so that row i is token i + 1. */
+      async function documentTokens(texts: readonly string[]): Promise<string[][]> {
+        if (texts.length === 0) return [];
+        const replies = await calls.askParts(
+          model,
+          texts,
+          (text) => estimateTokens(text, model.maxTokens),
+          (part) => ({ kind: 'tokenize' as const, texts: part, addSpecialTokens: true }),
+          { client: clientOf(request), signal },
+          (index) => `hit ${index}`,
+        );
+        return replies.flatMap((reply) => reply.texts.map(({ tokens }) => tokens));
       }
     },
   );
@@ -116,16 +143,25 @@ function queryOutputs(mode: SearchMode, outputs: readonly Output[]): readonly Ou
   );
 }
 
-function withNames({ sparse, colbert }: HitExplanation, names: Map<number, string>) {
+function withNames(
+  { sparse, colbert }: HitExplanation,
+  names: ReadonlyMap<number, string>,
+  documentTokens: readonly string[] = [],
+) {
   return {
     ...(sparse !== undefined && {
       sparse: sparse.map((term) => ({ ...term, token: names.get(term.tokenId) ?? '' })),
     }),
     ...(colbert !== undefined && {
-      colbert: colbert.map((match) => ({
-        ...match,
-        ...(match.queryTokenId !== undefined && { queryToken: names.get(match.queryTokenId) ?? '' }),
-      })),
+      colbert: colbert.map((match) => {
+        // CLS has no row.
+        const documentToken = documentTokens[match.documentIndex + 1];
+        return {
+          ...match,
+          ...(match.queryTokenId !== undefined && { queryToken: names.get(match.queryTokenId) ?? '' }),
+          ...(documentToken !== undefined && { documentToken }),
+        };
+      }),
     }),
   };
 }

@@ -238,6 +238,11 @@ export const JobSchema = Type.Object(
   {
     id: Type.String(),
     status: Type.Enum([...JOB_STATUSES]),
+    pausedReason: nullable(
+      Type.Enum(['storage_full'], {
+        description: 'Why the server has paused the job; it goes on by itself. Null where a client did.',
+      }),
+    ),
     counts: Type.Object({
       documents: Type.Integer(),
       embedded: Type.Integer(),
@@ -378,6 +383,7 @@ export const SearchResultSchema = Type.Object({
                 queryTokenId: Type.Optional(Type.Integer()),
                 queryToken: Type.Optional(Type.String()),
                 documentIndex: Type.Integer(),
+                documentToken: Type.Optional(Type.String({ description: 'As the tokenizer writes it.' })),
                 similarity: Type.Number(),
               }),
             ),

@@ -53,7 +53,7 @@ function hitText(hit: SearchHit, rank: number, width: number): string {
   lines.push(indent + shorten(hit.text, 2 * (width - indent.length)));
   const scores = Object.entries(hit.scores).map(([output, score]) => `${output} ${formatScore(score)}`);
   if (scores.length > 1) lines.push(indent + scores.join('  '));
-  for (const line of explanationLines(hit)) lines.push(indent + line);
+  for (const line of explanationLines(hit, width - indent.length)) lines.push(indent + line);
   return lines.join('\n');
 }
 
@@ -63,32 +63,59 @@ export function titleOf(hit: SearchHit): string | undefined {
   return typeof title === 'string' ? title : undefined;
 }
 
-/** `sparse:  iso 2.10 × 1.90 = 3.99` and `colbert:  snow → ice 0.71`, heaviest first. */
-export function explanationLines({ explanation }: SearchHit): string[] {
+const SHOWN_TOKENS = 8;
+
+/**
+ * `sparse:   iso 2.10 × 1.90 = 3.99` and `colbert:  snow → ice 0.71`, heaviest first, in lines of about `width` columns.
+ * In ColBERT every token of the query meets one of the hit, and the score is the mean.
+ */
+export function explanationLines({ explanation }: SearchHit, width: number): string[] {
   const lines: string[] = [];
   if (explanation?.sparse !== undefined) {
     const carried = explanation.sparse
-      .slice(0, 8)
+      .toSorted((a, b) => b.product - a.product)
       .map(
         ({ token, queryWeight, documentWeight, product }) =>
           `${shown(token)} ${queryWeight.toFixed(2)} × ${documentWeight.toFixed(2)} = ${product.toFixed(2)}`,
       );
-    lines.push(`sparse:  ${carried.length === 0 ? 'no token in common' : carried.join(' · ')}`);
+    lines.push(...labelled('sparse', carried.length === 0 ? ['no token in common'] : carried, width));
   }
   if (explanation?.colbert !== undefined) {
     const met = explanation.colbert
       .toSorted((a, b) => b.similarity - a.similarity)
-      .slice(0, 8)
       .map(
         ({ queryToken, documentToken, documentIndex, similarity }) =>
           `${shown(queryToken ?? '?')} → ${documentToken === undefined ? `token ${documentIndex + 1}` : shown(documentToken)} ${similarity.toFixed(2)}`,
       );
-    lines.push(`colbert: ${met.join(' · ')}`);
+    lines.push(...labelled('colbert', met, width));
   }
   return lines;
 }
 
-/** Tokenizers mark the start of a word with ▁ and its continuation with ##. */
+/** The first items behind a label, as many a line as fit; what is left out is counted. */
+function labelled(label: string, items: readonly string[], width: number): string[] {
+  const left = items.length - SHOWN_TOKENS;
+  const cells = left > 0 ? [...items.slice(0, SHOWN_TOKENS), `${left} more`] : items;
+  const indent = `${label}: `.padEnd(10);
+  const lines: string[] = [];
+  let line = '';
+  for (const cell of cells) {
+    const longer = line === '' ? cell : `${line} · ${cell}`;
+    if (line !== '' && indent.length + longer.length > width) {
+      lines.push(line);
+      line = cell;
+    } else line = longer;
+  }
+  lines.push(line);
+  return lines.map((text, index) => (index === 0 ? indent : ' '.repeat(indent.length)) + text);
+}
+
+/** Tokenizers mark the start of a word with ▁, or its continuation with ##. */
 function shown(token: string): string {
-  return token.replace(/^▁/, '').replaceAll('\n', '\\n') || '▁';
+  return (
+    token
+      .replace(/^▁/, '')
+      .replace(/^##(?=.)/, '…')
+      .replaceAll('\n', '\\n') || '▁'
+  );
 }
