@@ -2,7 +2,7 @@ import { toTrivecError } from '@trivec/core/errors';
 import { passToSink } from '@trivec/core/jobs/enqueue';
 import { runShard } from '@trivec/core/jobs/shardRunner';
 import type { Consumer, ShardPointer } from '@trivec/core/queue/workQueue';
-import type { LaneDeps } from './worker.ts';
+import type { LaneDeps } from './lane.ts';
 
 /** Takes shards of the engine's fingerprint, `prefetchShards` at once: one runs while the next is prepared. */
 export function serveBulk(deps: LaneDeps): Promise<Consumer> {

@@ -2,7 +2,7 @@ import { executeTask } from '@trivec/core/engine/executeTask';
 import type { EngineTask, TaskReply } from '@trivec/core/engine/tasks';
 import { toTrivecError } from '@trivec/core/errors';
 import type { Consumer } from '@trivec/core/queue/workQueue';
-import type { LaneDeps } from './worker.ts';
+import type { LaneDeps } from './lane.ts';
 
 /**
  * Requests parked in the engine's pool at once. They cost memory, not device time: the scheduler packs

@@ -1,33 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import type { Backend } from '@trivec/core/backend/backend';
-import type { Config } from '@trivec/core/config';
-import type { Engine } from '@trivec/core/engine/types';
-import type { LedgerStore } from '@trivec/core/ledger/ledgerStore';
 import type { Consumer } from '@trivec/core/queue/workQueue';
-import type { FailedModel } from '@trivec/core/registry/workerRegistry';
 import { Resources } from '@trivec/core/shutdown';
-import type { BlobStore } from '@trivec/core/storage/blobStore';
-import type { WorkerMetrics } from '@trivec/core/telemetry/metrics';
-import type { Logger } from 'pino';
 import { serveBulk } from './bulkLane.ts';
 import { serveInteractive } from './interactiveLane.ts';
-import { type SinkLaneDeps, serveSink } from './sinkLane.ts';
-
-export interface WorkerDeps {
-  config: Pick<Config, 'prefetchShards'> & SinkLaneDeps['config'];
-  backend: Backend;
-  storage: BlobStore;
-  engines: readonly Engine[];
-  /** Told to others with every announcement. */
-  failedModels?: readonly FailedModel[];
-  metrics: WorkerMetrics;
-  logger: Logger;
-}
-
-export interface LaneDeps extends Omit<WorkerDeps, 'engines'> {
-  engine: Engine;
-  ledger: LedgerStore;
-}
+import type { LaneDeps, WorkerDeps } from './lane.ts';
+import { serveSink } from './sinkLane.ts';
 
 /**
  * Serves both lanes of each engine, then announces it: a model counts as ready once it can be reached.
