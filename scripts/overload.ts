@@ -27,6 +27,8 @@ interface Tally {
   sent: number;
   accepted: number;
   refused: number;
+  /** 504: admitted, and then not in time. */
+  late: number;
   broken: string[];
   ms: number[];
 }
@@ -40,7 +42,7 @@ const config = loadConfig({
     .map(([name, key]) => `${name}=${key}`)
     .join(),
 });
-const { engine } = await startStubEngine({ msPerToken: 2, maxBatchTokens: 256 });
+const { engine } = await startStubEngine({ msPerToken: 6, maxBatchTokens: 256 });
 const lane = new EmbeddedLane();
 const server = await lane.serve<EngineTask, unknown>(
   engine.model.fingerprint,
@@ -94,6 +96,7 @@ async function send(key: string, tally: Tally): Promise<void> {
       tally.ms.push(performance.now() - startedAtMs);
     } else if (statusCode === 429 && answer.error?.code === 'overloaded' && isWellFormed(headers))
       tally.refused++;
+    else if (statusCode === 504 && answer.error?.code === 'deadline_exceeded') tally.late++;
     else tally.broken.push(`${statusCode} ${answer.error?.code}`);
   } catch (error) {
     tally.broken.push(String(error));
@@ -108,7 +111,7 @@ function isWellFormed(headers: Record<string, string | string[] | undefined>): b
 
 /** So many requests a second, whatever the answers. */
 async function drive(key: string, perSecond: number, seconds: number): Promise<Tally> {
-  const tally: Tally = { sent: 0, accepted: 0, refused: 0, broken: [], ms: [] };
+  const tally: Tally = { sent: 0, accepted: 0, refused: 0, late: 0, broken: [], ms: [] };
   const calls = new Set<Promise<void>>();
   const startedAtMs = performance.now();
   for (let due = 0; due < perSecond * seconds; due++) {
@@ -123,7 +126,7 @@ async function drive(key: string, perSecond: number, seconds: number): Promise<T
 
 /** Requests a second with as many at once as the device likes. */
 async function sustainable(): Promise<number> {
-  const tally: Tally = { sent: 0, accepted: 0, refused: 0, broken: [], ms: [] };
+  const tally: Tally = { sent: 0, accepted: 0, refused: 0, late: 0, broken: [], ms: [] };
   const endMs = performance.now() + LONE_SECONDS * 1000;
   const loop = async () => {
     while (performance.now() < endMs) await send(KEYS.ann, tally);
@@ -152,8 +155,8 @@ const depthAfter = await lane.depth(engine.model.fingerprint);
 const stats = (await app.inject({ url: '/stats', headers: { authorization: `Bearer ${KEYS.ann}` } })).json();
 
 console.log(`sustainable: ${capacity.toFixed(1)} requests/s; a modest client alone: ${loneRate.toFixed(1)}`);
-console.log('| client | sent/s | accepted/s | refused/s | p50 ms | p99 ms | of lone |');
-console.log('| --- | --- | --- | --- | --- | --- | --- |');
+console.log('| client | sent/s | accepted/s | refused/s | late/s | p50 ms | p99 ms | of lone |');
+console.log('| --- | --- | --- | --- | --- | --- | --- | --- |');
 const failures: string[] = [];
 for (const [name, tally] of Object.entries({ greedy, ann, ben })) {
   const rate = tally.accepted / SECONDS;
@@ -163,6 +166,7 @@ for (const [name, tally] of Object.entries({ greedy, ann, ben })) {
     (tally.sent / SECONDS).toFixed(1),
     rate.toFixed(1),
     (tally.refused / SECONDS).toFixed(1),
+    (tally.late / SECONDS).toFixed(1),
     percentile(tally.ms, 0.5).toFixed(0),
     p99.toFixed(0),
     name === 'greedy' ? '' : `${((100 * rate) / loneRate).toFixed(0)} %`,
