@@ -35,47 +35,71 @@ async function configFor(t: TestContext, options: Record<string, string>) {
 }
 
 test('requests choose among the models of one server; a broken one is reported and takes none down', async (t) => {
-  for (const bound of ['0', '500000']) {
-    const config = await configFor(t, {
-      MODEL: 'tiny-m3',
-      MODELS: 'tiny-bert-mean,broken,tiny-xlmr-reranker',
-      MODELS_MEMORY_BYTES: bound,
-    });
-    const server = await startStandalone(config, createLogger(config));
-    try {
-      const post = async (path: string, body: object) => {
-        const response = await fetch(`${server.url}${path}`, {
-          method: 'POST',
-          headers: { 'content-type': 'application/json' },
-          body: JSON.stringify(body),
-        });
-        return { status: response.status, body: JSON.stringify(await response.json()) };
-      };
-      for (const model of [undefined, 'tiny-m3', 'tiny-bert-mean', 'tiny-m3'])
-        assert.equal((await post('/embeddings', { input: ['a heron'], model })).status, 200, String(model));
-      const sparse = { input: ['a heron'], outputs: ['sparse'] };
-      assert.equal((await post('/embeddings', sparse)).status, 200);
-      const refused = await post('/embeddings', { ...sparse, model: 'tiny-bert-mean' });
-      assert.equal(refused.status, 400);
-      assert.match(refused.body, /unknown_output/);
-      const broken = await post('/embeddings', { input: ['a'], model: 'broken' });
-      assert.equal(broken.status, 503);
-      assert.match(broken.body, /could not be loaded \(invalid_model\)/);
-      assert.equal((await post('/embeddings', { input: ['a'], model: 'other' })).status, 404);
-      const ready = (await (await fetch(`${server.url}/health/ready`)).json()) as object;
-      assert.deepEqual(
-        { ...ready },
-        {
-          status: 'ready',
-          model: 'tiny-m3',
-          workers: 1,
-          failed: [{ name: 'broken', code: 'invalid_model' }],
-        },
-      );
-    } finally {
-      await server.close();
-    }
+  const config = await configFor(t, {
+    MODEL: 'tiny-m3',
+    MODELS: 'tiny-bert-mean,broken,tiny-xlmr-reranker',
+  });
+  const server = await startStandalone(config, createLogger(config));
+  try {
+    const post = async (path: string, body: object) => {
+      const response = await fetch(`${server.url}${path}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      });
+      return { status: response.status, body: JSON.stringify(await response.json()) };
+    };
+    for (const model of [undefined, 'tiny-m3', 'tiny-bert-mean', 'tiny-m3'])
+      assert.equal((await post('/embeddings', { input: ['a heron'], model })).status, 200, String(model));
+    const sparse = { input: ['a heron'], outputs: ['sparse'] };
+    assert.equal((await post('/embeddings', sparse)).status, 200);
+    const refused = await post('/embeddings', { ...sparse, model: 'tiny-bert-mean' });
+    assert.equal(refused.status, 400);
+    assert.match(refused.body, /unknown_output/);
+    const broken = await post('/embeddings', { input: ['a'], model: 'broken' });
+    assert.equal(broken.status, 503);
+    assert.match(broken.body, /could not be loaded \(invalid_model\)/);
+    assert.equal((await post('/embeddings', { input: ['a'], model: 'other' })).status, 404);
+    const ready = (await (await fetch(`${server.url}/health/ready`)).json()) as object;
+    assert.deepEqual(
+      { ...ready },
+      {
+        status: 'ready',
+        model: 'tiny-m3',
+        workers: 1,
+        failed: [{ name: 'broken', code: 'invalid_model' }],
+      },
+    );
+  } finally {
+    await server.close();
   }
+});
+
+test('within a memory bound, models are loaded when they are used', async (t) => {
+  const config = await configFor(t, {
+    MODEL: 'tiny-m3',
+    MODELS: 'tiny-bert-mean,broken,tiny-xlmr-reranker',
+    MODELS_MEMORY_BYTES: '700000',
+  });
+  const { engines, failed, close } = await loadModels(config, createLogger(config));
+  t.after(close);
+  assert.deepEqual(
+    failed.map(({ name, code }) => [name, code]),
+    [['broken', 'invalid_model']],
+  );
+  const [m3, bert, reranker] = engines;
+  assert.deepEqual([m3?.device, bert?.maxBatchTokens], ['cpu', 2048]);
+  for (const engine of [m3!, bert!, m3!]) {
+    const { vectors } = await engine.embed(await engine.encode(['a heron']), {
+      outputs: ['dense'],
+      lane: 'bulk',
+    });
+    assert.ok('dense' in vectors[0]!);
+  }
+  const { scores } = await reranker!.score(await reranker!.encodePairs([['a', 'b']]), {
+    lane: 'interactive',
+  });
+  assert.equal(typeof scores[0], 'number');
 });
 
 test('MODEL alone, or nothing that loads, ends the start with its own reason', async (t) => {
