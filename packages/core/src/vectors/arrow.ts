@@ -213,6 +213,16 @@ export function readArrow(bytes: Uint8Array): ResultColumns {
   const aligned = bytes.byteOffset % 8 === 0 ? bytes : Uint8Array.from(bytes);
   const [batch, ...others] = RecordBatchReader.from(aligned);
   if (batch === undefined || others.length > 0) throw damaged('it has not exactly one record batch');
+  return columnsOf(batch);
+}
+
+/** The shards of what `arrowStream` wrote, one after the other. `internal` for anything else. */
+export async function* readArrowStream(body: AsyncIterable<Uint8Array>): AsyncGenerator<ResultColumns> {
+  const reader = await RecordBatchReader.from(body);
+  for await (const batch of reader) yield columnsOf(batch);
+}
+
+function columnsOf(batch: RecordBatch): ResultColumns {
   const data = new Map(
     batch.schema.fields.map((field, i) => [field.name, batch.data.children[i] as Data] as const),
   );
