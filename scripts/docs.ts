@@ -1,9 +1,10 @@
 /**
- * Writes the generated pages: docs/configuration.md, docs/errors.md, docs/openapi.json. With `--check` it writes
+ * Writes the generated pages: docs/configuration.md, docs/errors.md, docs/surfaces.md, docs/openapi.json. With `--check` it writes
  * nothing, names what is out of date, and exits 1.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { buildApi } from '@trivec/api/app';
+import { SURFACES, type Surface } from '@trivec/api/surfaces';
 import { type Config, describeSchema, loadConfig, OPTIONS } from '@trivec/core/config';
 import { ERRORS } from '@trivec/core/errors';
 import { createLogger } from '@trivec/core/telemetry/logger';
@@ -13,6 +14,7 @@ const folder = new URL('../docs/', import.meta.url);
 const pages: Record<string, string> = {
   'configuration.md': configurationPage(),
   'errors.md': errorsPage(),
+  'surfaces.md': surfacesPage(),
   'openapi.json': await openApiDocument(),
 };
 
@@ -78,6 +80,30 @@ function errorsPage(): string {
     '',
     ...table(['Code', 'Status', 'Repeat', 'Meaning'], rows),
     '',
+  ].join('\n');
+}
+
+function surfacesPage(): string {
+  const sections = Object.values<Surface>(SURFACES).flatMap(({ title, prefix, errors, routes }) => [
+    `## ${title}`,
+    '',
+    `${prefix === '' ? 'At the root' : `Under \`${prefix}\``}. Errors: \`${errors}\`.`,
+    '',
+    ...table(
+      ['Route', 'What it answers'],
+      Object.entries(routes).map(([route, what]) => {
+        const [method = '', path = ''] = route.split(' ');
+        return [`\`${method} ${prefix}${path}\``, cell(what)];
+      }),
+    ),
+    '',
+  ]);
+  return [
+    '# Surfaces',
+    '',
+    'Generated from `apps/api/src/surfaces.ts` by `npm run docs`. How to come from another server: [api.md](api.md).',
+    '',
+    ...sections,
   ].join('\n');
 }
 

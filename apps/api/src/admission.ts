@@ -45,6 +45,8 @@ export interface AdmissionOptions extends Pick<Config, 'maxConcurrentTasks' | 'm
 
 /** What is handed over ahead of the devices, in batches: one runs, the next is packed full. */
 const BATCHES_AHEAD = 2;
+/** Of the time that a request has: others come after it and take their turns, which nobody can foresee. */
+const PATIENCE = 0.6;
 const UNKNOWN_BATCH_TOKENS = 16_384;
 
 /**
@@ -75,9 +77,9 @@ export class Admission {
         `The queue is full: ${queue.sizeOf(turn.client)} of your requests wait, and your share of MAX_QUEUED_TASKS is ${share}.`,
         load,
       );
-    if (queue.size > 0 && Date.now() + load.estimatedWaitMs > turn.deadlineAtMs)
+    if (queue.size > 0 && load.estimatedWaitMs > PATIENCE * (turn.deadlineAtMs - Date.now()))
       throw new OverloadedError(
-        `The answer would take about ${load.estimatedWaitMs} ms, which is longer than this request may.`,
+        `The answer would take about ${load.estimatedWaitMs} ms, too near the end of the time that this request has.`,
         load,
       );
   }
