@@ -20,6 +20,7 @@ export interface ApiDeps {
     | 'cancel'
     | 'pause'
     | 'resume'
+    | 'retry'
     | 'delete'
     | 'results'
     | 'errors'

@@ -12,6 +12,7 @@ import { TrivecError } from '../../../packages/core/src/errors.ts';
 const JOB: JobView = {
   id: 'j1',
   status: 'running',
+  pausedReason: null,
   counts: { documents: 2000, embedded: 1000, written: 0, failed: 1 },
   tokens: 54_321,
   tokensPerSecond: 1234.5,

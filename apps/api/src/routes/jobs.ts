@@ -59,6 +59,7 @@ export const jobRoutes: Routes = async (app, { services: { jobs } }) => {
     cancel: 'End a job now; what is done stays readable',
     pause: 'Start no further shards of a job',
     resume: 'Go on with a paused job',
+    retry: 'Embed the failed documents of an ended job again; their results stand behind the others',
   } as const;
   for (const [action, summary] of Object.entries(actions) as [keyof typeof actions, string][]) {
     app.post(

@@ -9,12 +9,16 @@ export async function* readErrors(
   job: Pick<JobRecord, 'id' | 'skipped'>,
 ): AsyncGenerator<DocumentError> {
   for (let blob = 0; blob < (job.skipped?.blobs ?? 0); blob++)
-    yield* entries(await storage.get(skippedKey(job.id, blob)));
+    yield* parseErrors(await storage.get(skippedKey(job.id, blob)));
   for await (const { errorsKey } of ledger.shards(job.id))
-    if (errorsKey !== undefined) yield* entries(await storage.get(errorsKey));
+    if (errorsKey !== undefined) yield* parseErrors(await storage.get(errorsKey));
 }
 
-function* entries(body: Buffer | undefined): Generator<DocumentError> {
-  for (const line of body?.toString('utf8').split('\n') ?? [])
-    if (line !== '') yield JSON.parse(line) as DocumentError;
+export function parseErrors(body: Buffer | undefined): DocumentError[] {
+  const lines = body?.toString('utf8').split('\n') ?? [];
+  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as DocumentError);
+}
+
+export function serializeErrors(errors: readonly DocumentError[]): Buffer {
+  return Buffer.from(errors.map((error) => `${JSON.stringify(error)}\n`).join(''));
 }

@@ -17,6 +17,7 @@ import { Ledger, type LedgerResult } from './ledger.ts';
 import { checkRoom } from './limits.ts';
 import type { DocumentError, JobRecord } from './records.ts';
 import { readResults } from './results.ts';
+import { planRetry } from './retry.ts';
 import { searchJob } from './search.ts';
 import type {
   DryRunReport,
@@ -30,7 +31,7 @@ import type {
 import { makeSink, planSink } from './sinkPlan.ts';
 import { settleSink } from './sinkStage.ts';
 import { openSource } from './sources.ts';
-import { isEnded } from './stateMachine.ts';
+import { applyToJob, isEnded } from './stateMachine.ts';
 
 export interface JobServiceDeps {
   backend: Backend;
@@ -166,6 +167,29 @@ export class JobService {
     }
     await this.passOn(result.job);
     return result.job;
+  }
+
+  /**
+   * Embeds the failed documents again, in shards of their own: their results stand behind the others. `job_conflict`
+   * while the job runs, for a cancelled one, and where nothing has failed that could be tried again.
+   */
+  async retry(id: string, viewer: Viewer): Promise<JobRecord> {
+    const job = await this.get(id, viewer);
+    if (job.status !== 'completed' && job.status !== 'failed')
+      throw new TrivecError('job_conflict', `The job is ${job.status}; it must be completed or failed.`);
+    const { storage, config } = this.deps;
+    const limits = { maxDocuments: config.shardMaxDocuments, maxTextBytes: config.shardMaxBytes };
+    const { event, keys } = await planRetry({ ledger: this.ledger, storage, limits }, job);
+    if (event === undefined)
+      throw new TrivecError('job_conflict', 'The job has no failed documents that could be tried again.');
+    // The plan is of this version of the job: who changed it meanwhile was first.
+    const transition = applyToJob(job, event, Date.now());
+    if (!transition.ok || !(await this.ledger.store.compareAndSwap(transition.job, transition.shards))) {
+      await storage.delete(keys);
+      throw new TrivecError('job_conflict', 'The job was changed at the same time; look at it again.');
+    }
+    await this.enqueue(transition.job);
+    return { ...transition.job, version: transition.job.version + 1 };
   }
 
   /** Nothing new is begun; what runs is finished. `job_conflict` for an ended job. */

@@ -10,6 +10,7 @@ export function jobView(job: JobRecord, nowMs: number): JobView {
   return {
     id: job.id,
     status: job.status,
+    pausedReason: job.pausedReason ?? null,
     counts: { ...job.counts },
     tokens: job.tokens,
     tokensPerSecond: tokensPerSecond(job, nowMs),

@@ -12,6 +12,22 @@ export const inputKey = (jobId: string, ordinal: number) => `${inputPrefix(jobId
 /** Lines of the upload that were left out, some thousands a blob. */
 export const skippedKey = (jobId: string, blob: number) => `${inputPrefix(jobId)}skipped.${blob}.ndjson`;
 
+const RETRY = 'retry.';
+
+/** What a retry of failed documents stores before it is recorded; beside the input, because it may be still to come. */
+export function retryKeys(
+  jobId: string,
+  attempt: string,
+  part: number | string,
+): { inputKey: string; errorsKey: string } {
+  const base = `${inputPrefix(jobId)}${RETRY}${attempt}.${part}`;
+  return { inputKey: `${base}.ndjson`, errorsKey: `${base}.errors.ndjson` };
+}
+
+export function isRetryKey(key: string): boolean {
+  return key.slice(key.lastIndexOf('/') + 1).startsWith(RETRY);
+}
+
 /** Every attempt has its own: two holders of one shard never write the same blob. */
 export function attemptKeys(jobId: string, ordinal: number): { resultKey: string; errorsKey: string } {
   const attempt = randomBytes(8).toString('hex');

@@ -3,6 +3,8 @@ import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { enqueuePending, enqueueStored } from './enqueue.ts';
 import { Ledger } from './ledger.ts';
+import { hasRoomAgain } from './pausing.ts';
+import type { JobRecord } from './records.ts';
 import { sweepStorage } from './sweep.ts';
 
 export interface ReconcilerDeps {
@@ -47,7 +49,8 @@ export class Reconciler {
   async reconcile(): Promise<void> {
     for (const jobId of await this.ledger.store.listOpenJobs()) {
       if (this.closing.signal.aborted) return;
-      const job = await this.ledger.store.readJob(jobId);
+      const found = await this.ledger.store.readJob(jobId);
+      const job = found && (await this.resumeWithRoom(found));
       if (job === undefined) continue;
       const passed = await enqueueStored(this.ledger, () => this.deps.backend.sinkQueue(), job);
       if (passed > 0)
@@ -57,6 +60,15 @@ export class Reconciler {
       const added = await enqueuePending(this.ledger, queue, job);
       if (added > 0) this.deps.logger.info({ jobId, shards: added }, 'enqueued shards that no queue knew');
     }
+  }
+
+  /** A job that a full storage has paused goes on when there is room. */
+  private async resumeWithRoom(job: JobRecord): Promise<JobRecord> {
+    if (job.pausedReason !== 'storage_full' || !(await hasRoomAgain(this.deps.storage))) return job;
+    const resumed = await this.ledger.applyToJob(job.id, { type: 'resume', reason: 'storage_full' });
+    if (!resumed.ok) return job;
+    this.deps.logger.info({ jobId: job.id }, 'there is room again: the job goes on');
+    return resumed.job;
   }
 
   private schedule(delayMs: number): void {

@@ -98,6 +98,9 @@ export interface SinkState {
   counts: SinkCounts;
 }
 
+/** Why a job was paused by the system, which also resumes it. */
+export type PauseReason = 'storage_full';
+
 /**
  * The durable truth about a job. `version` counts the changes: every transition of the job or of one of
  * its shards is one compare-and-set against it.
@@ -108,6 +111,8 @@ export interface JobRecord {
   /** The API key that made it; `anonymous` where keys are off. */
   owner: string;
   status: JobStatus;
+  /** Absent where a client paused it. */
+  pausedReason?: PauseReason;
   /** With the size of a dense vector and of a ColBERT row, where the job asked for them. */
   model: { name: string; fingerprint: string; denseDims?: number; colbertDims?: number };
   options: JobOptions;
@@ -141,9 +146,11 @@ export interface ShardRecord {
   textBytes: number;
   /** Where the shard's documents lie (NDJSON). */
   inputKey: string;
+  /** Its documents failed in shards before it, and count as failed until they succeed here. */
+  isRetry?: boolean;
   /** The winning attempt's Arrow file; readers open this and no other. Absent when it has no rows. */
   resultKey?: string;
-  /** NDJSON of DocumentError, when some failed. */
+  /** NDJSON of DocumentError, when some failed; of a pending retry, why they failed before. */
   errorsKey?: string;
   counts?: { embedded: number; failed: number };
   /** Rows of the Arrow file: one a chunk. */

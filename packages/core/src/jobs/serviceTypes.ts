@@ -1,7 +1,15 @@
 import type { RequestedDestination } from '../sinks/qdrant/destination.ts';
 import type { Output, TextVectors } from '../vectors/types.ts';
 import type { RequestedFields } from './fields.ts';
-import type { ChunkingOptions, InputType, JobOptions, JobStatus, Priority, SinkCounts } from './records.ts';
+import type {
+  ChunkingOptions,
+  InputType,
+  JobOptions,
+  JobStatus,
+  PauseReason,
+  Priority,
+  SinkCounts,
+} from './records.ts';
 
 /** Who asks. A job is seen by its owner and by an admin; to anyone else it is `job_not_found`. */
 export interface Viewer {
@@ -79,6 +87,8 @@ export interface SubmitInput {
 export interface JobView {
   id: string;
   status: JobStatus;
+  /** Why the system has paused the job, which it also resumes; null where a client did, or it is not paused. */
+  pausedReason: PauseReason | null;
   counts: { documents: number; embedded: number; written: number; failed: number };
   tokens: number;
   /** Over the time since the job started; null before. */

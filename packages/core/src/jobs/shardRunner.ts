@@ -8,6 +8,7 @@ import { arrowFile } from '../vectors/arrow.ts';
 import { columnsOf } from '../vectors/resultColumns.ts';
 import type { EmbeddedDocuments } from './embedDocuments.ts';
 import { embedShardDocuments } from './embedShard.ts';
+import { serializeErrors } from './errorsList.ts';
 import { Flight, type ShardHolder, THIS_PROCESS } from './flight.ts';
 import { attemptKeys } from './keys.ts';
 import { Ledger, type LedgerResult, type TakenShard } from './ledger.ts';
@@ -43,8 +44,8 @@ const CANCEL_CHECK_MS = 1000;
 /**
  * The life of one shard: ask the ledger, read, embed, write the results under a key of this attempt, and
  * record them by compare-and-set. Any number of holders may run the same shard: one is counted.
- * Throws only what is worth another try (`storage_unavailable`, `storage_full`, `backend_unavailable`,
- * `model_unavailable`, `shutting_down`): the queue gives the shard back.
+ * A full storage pauses the job. Throws only what is worth another try (`storage_unavailable`,
+ * `backend_unavailable`, `model_unavailable`, `shutting_down`): the queue gives the shard back.
  */
 export async function runShard(
   deps: ShardRunnerDeps,
@@ -71,11 +72,25 @@ export async function runShard(
       hasDestination: job.sink !== undefined,
     };
   } catch (error) {
+    if (error instanceof TrivecError && error.code === 'storage_full') return pauseFull(deps, pointer);
     if (!(error instanceof TrivecError) || error.code !== 'cancelled') throw error;
     // The engine says `cancelled` of every aborted call; why it was aborted is in the signal.
     if (signal.reason instanceof TrivecError && signal.reason.retryable) throw signal.reason;
     return { stored: false, reason: 'cancelled' };
   }
+}
+
+/** To try again would fill the log and nothing else: the reconciler resumes the job when there is room. */
+async function pauseFull(
+  { ledger, logger }: ShardRunnerDeps,
+  { jobId }: ShardPointer,
+): Promise<ShardOutcome> {
+  const paused = await new Ledger(ledger).applyToJob(jobId, { type: 'pause', reason: 'storage_full' });
+  if (paused.ok) logger.warn({ jobId }, 'the storage is full: the job pauses until there is room');
+  return {
+    stored: false,
+    reason: paused.ok || paused.reason === 'already_paused' ? 'paused' : paused.reason,
+  };
 }
 
 /** What an attempt has to store; `file` (Arrow) where there are rows. */
@@ -172,10 +187,7 @@ async function store(
     written.push(keys.resultKey);
   }
   if (errors.length > 0) {
-    await storage.put(
-      keys.errorsKey,
-      Buffer.from(errors.map((error) => `${JSON.stringify(error)}\n`).join('')),
-    );
+    await storage.put(keys.errorsKey, serializeErrors(errors));
     written.push(keys.errorsKey);
   }
   const recorded = await new Ledger(ledger).applyToShard(

@@ -5,6 +5,7 @@ import {
   isWritten,
   type JobRecord,
   type JobStatus,
+  type PauseReason,
   type ShardRecord,
   type SinkCounts,
   type SinkState,
@@ -18,16 +19,33 @@ import {
  *   queued ─start→ running ─last shard→ completed | failed (nothing succeeded)
  *   queued, running ─pause→ paused ─resume→ queued, running
  *   queued, running, paused ─cancel→ cancelled
+ *   completed, failed ─retry→ running (failed documents, in shards of their own)
  *   completed, failed, cancelled ─ingest→ running (what is stored is written to another destination)
  *   shard: pending ─stored→ stored ─written→ written (only with a destination)
  */
 export type JobEvent =
   | { type: 'start' }
-  | { type: 'pause' }
-  | { type: 'resume' }
+  | PauseEvent
+  | { type: 'resume'; reason?: PauseReason }
   | { type: 'cancel' }
   | SinkEvent
-  | IngestEvent;
+  | IngestEvent
+  | RetryEvent;
+
+/** With a `reason` it is the system that pauses, and resumes only what it has paused itself. */
+export interface PauseEvent {
+  type: 'pause';
+  reason?: PauseReason;
+}
+
+/** Failed documents move from the shards that ended (`changed`) to new ones behind them (`added`). */
+export interface RetryEvent {
+  type: 'retry';
+  added: readonly ShardRecord[];
+  changed: readonly ShardRecord[];
+  /** Those of the shown errors that stay. */
+  errors: readonly DocumentError[];
+}
 
 /**
  * `sinkDeferred`: indexing is about to be put off. `sinkFinished`: nothing is left to restore or to swap, or the
@@ -102,6 +120,7 @@ export function isEnded(job: Pick<JobRecord, 'status'>): boolean {
 
 export function applyToJob(job: JobRecord, event: JobEvent, nowMs: number): Transition {
   if (event.type === 'ingest') return ingest(job, event, nowMs);
+  if (event.type === 'retry') return retry(job, event);
   // Also of a cancelled job: what was put off there must be restored.
   if (event.type === 'sinkFinished') return finishSink(job, event.error, nowMs);
   if (isEnded(job)) return refuseEnded(job);
@@ -111,16 +130,48 @@ export function applyToJob(job: JobRecord, event: JobEvent, nowMs: number): Tran
       if (job.status === 'running') return refuse('already_running');
       return changed({ ...job, status: 'running', startedAtMs: job.startedAtMs ?? nowMs });
     case 'pause':
-      return job.status === 'paused' ? refuse('already_paused') : changed({ ...job, status: 'paused' });
+      return pause(job, event);
     case 'resume':
       if (job.status !== 'paused') return refuse('not_paused');
-      return changed({ ...job, status: job.startedAtMs === undefined ? 'queued' : 'running' });
+      if (event.reason !== undefined && event.reason !== job.pausedReason) return refuse('not_paused');
+      return changed({
+        ...withoutReason(job),
+        status: job.startedAtMs === undefined ? 'queued' : 'running',
+      });
     case 'cancel':
-      return changed({ ...job, status: 'cancelled', finishedAtMs: nowMs });
+      return changed({ ...withoutReason(job), status: 'cancelled', finishedAtMs: nowMs });
     case 'sinkDeferred':
       if (job.sink?.indexing !== 'toDefer') return refuse('no_sink');
       return changed({ ...job, sink: { ...job.sink, indexing: 'deferred', hnswM: event.hnswM } });
   }
+}
+
+/** What a client pauses stays paused, also when the system had paused it before. */
+function pause(job: JobRecord, { reason }: PauseEvent): Transition {
+  if (job.status !== 'paused')
+    return changed({ ...job, status: 'paused', ...(reason !== undefined && { pausedReason: reason }) });
+  if (reason !== undefined || job.pausedReason === undefined) return refuse('already_paused');
+  return changed(withoutReason(job));
+}
+
+function withoutReason({ pausedReason: _, ...job }: JobRecord): JobRecord {
+  return job;
+}
+
+/** The failed stay counted as failed until they succeed. */
+function retry(job: JobRecord, { added, changed: before, errors }: RetryEvent): Transition {
+  if (job.status === 'cancelled') return refuse('cancelled');
+  if (!isEnded(job)) return refuse('not_ended');
+  const { finishedAtMs: _, ...rest } = job;
+  const textBytes = added.reduce((sum, shard) => sum + shard.textBytes, 0);
+  const next: JobRecord = {
+    ...rest,
+    status: 'running',
+    shards: { ...job.shards, total: job.shards.total + added.length },
+    textBytes: { ...job.textBytes, total: job.textBytes.total + textBytes },
+    errors: [...errors],
+  };
+  return changed(next, [...before, ...added]);
 }
 
 /** Writing begins anew, for what is stored. An earlier destination must have been put in order. */
@@ -173,8 +224,9 @@ function storeShard(job: JobRecord, shard: ShardRecord, event: ShardStored, nowM
       `Shard ${shard.ordinal} has ${shard.documents} documents, but ${embedded} + ${failed} were counted.`,
     );
   const hasNothingToWrite = awaitsWriting(job) && embedded === 0;
+  const { errorsKey: _, ...rest } = shard;
   const stored: ShardRecord = {
-    ...shard,
+    ...rest,
     state: hasNothingToWrite ? 'written' : 'stored',
     counts: { embedded, failed },
     rows: event.rows,
@@ -185,7 +237,11 @@ function storeShard(job: JobRecord, shard: ShardRecord, event: ShardStored, nowM
   };
   const next: JobRecord = {
     ...job,
-    counts: { ...job.counts, embedded: job.counts.embedded + embedded, failed: job.counts.failed + failed },
+    counts: {
+      ...job.counts,
+      embedded: job.counts.embedded + embedded,
+      failed: job.counts.failed + failed - (shard.isRetry === true ? shard.documents : 0),
+    },
     tokens: job.tokens + event.tokens,
     truncated: job.truncated + event.truncated,
     textBytes: { ...job.textBytes, done: job.textBytes.done + shard.textBytes },
@@ -233,7 +289,7 @@ function closeIfDone(job: JobRecord, nowMs: number): JobRecord {
   const done = awaitsWriting(job) ? job.shards.written : job.shards.stored;
   if (done < job.shards.total || job.sink?.finished === false) return job;
   const succeeded = job.sink === undefined ? job.counts.embedded : job.counts.written;
-  return { ...job, status: succeeded === 0 ? 'failed' : 'completed', finishedAtMs: nowMs };
+  return { ...withoutReason(job), status: succeeded === 0 ? 'failed' : 'completed', finishedAtMs: nowMs };
 }
 
 function changed(job: JobRecord, shards: readonly ShardRecord[] = []): Transition {

@@ -1,6 +1,6 @@
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { INPUT_PREFIX, inputPrefix, jobIdOfKey, RESULTS_PREFIX, resultsPrefix } from './keys.ts';
+import { INPUT_PREFIX, inputPrefix, isRetryKey, jobIdOfKey, RESULTS_PREFIX, resultsPrefix } from './keys.ts';
 import type { Ledger } from './ledger.ts';
 import type { JobRecord } from './records.ts';
 import { isEnded } from './stateMachine.ts';
@@ -29,7 +29,7 @@ export async function sweepStorage(deps: SweepDeps, nowMs: number, signal?: Abor
   for (const [jobId, atMs] of newestAtMs) {
     if (signal?.aborted) return;
     const job = await deps.ledger.store.readJob(jobId);
-    if (job !== undefined) await removeLosers(deps, job);
+    if (job !== undefined) await removeLosers(deps, job, nowMs);
     else if (nowMs - atMs > DEAD_UPLOAD_AFTER_MS) await removeDeadUpload(deps, jobId);
   }
 }
@@ -42,15 +42,23 @@ async function removeDeadUpload({ ledger, storage, logger }: SweepDeps, jobId: s
   logger.info({ jobId }, 'removed what a dead upload or a deleted job had left');
 }
 
-async function removeLosers({ ledger, storage, logger }: SweepDeps, job: JobRecord): Promise<void> {
+async function removeLosers(
+  { ledger, storage, logger }: SweepDeps,
+  job: JobRecord,
+  nowMs: number,
+): Promise<void> {
   const unknown = new Map<string, number>();
   for await (const { key } of storage.list(resultsPrefix(job.id))) unknown.set(key, ordinalOf(key));
+  // What a retry has stored it may still record.
+  for await (const { key, modifiedAtMs } of storage.list(inputPrefix(job.id)))
+    if (isRetryKey(key) && nowMs - modifiedAtMs > DEAD_UPLOAD_AFTER_MS) unknown.set(key, -1);
   if (unknown.size === 0) return;
   const open = new Set<number>();
   for await (const shard of ledger.shards(job.id)) {
     if (shard.resultKey !== undefined) unknown.delete(shard.resultKey);
     if (shard.errorsKey !== undefined) unknown.delete(shard.errorsKey);
     if (shard.state === 'pending' && !isEnded(job)) open.add(shard.ordinal);
+    unknown.delete(shard.inputKey);
   }
   const losers = [...unknown].flatMap(([key, ordinal]) => (open.has(ordinal) ? [] : [key]));
   if (losers.length === 0) return;
