@@ -139,6 +139,20 @@ test('a torch file that is not what it says stops the start with its name', asyn
   await writeFile(join(folder, 'colbert_linear.pt'), 'PK not a checkpoint');
   const model = await describeModelFolder(folder);
   await assert.rejects(createEngine({ model, config: CONFIG, logger: silentLogger }), {
+    code: 'invalid_model',
     message: /colbert_linear\.pt/,
+  });
+});
+
+test('a catalog model without its heads is refused, not served with less', async (t) => {
+  const folder = await officialFolder(t);
+  const stated = { name: 'BAAI/bge-m3', outputs: ['dense', 'sparse', 'colbert'] } as const;
+  const options = { stated: { ...stated, outputs: [...stated.outputs] } };
+  assert.equal((await describeModelFolder(folder, options)).info.outputs.length, 3);
+  await rm(join(folder, 'sparse_linear.pt'));
+  await rm(join(folder, 'colbert_linear.pt'));
+  await assert.rejects(describeModelFolder(folder, options), {
+    code: 'invalid_model',
+    message: /BAAI\/bge-m3 .*give no sparse/,
   });
 });

@@ -70,6 +70,8 @@ export class InferenceSession implements Device {
         for (const refusal of message.refused) this.#options.logger.info(refusal, 'device not available');
         resolve();
       } else if (message.type === 'unusable') reject(unusable(this.#model, message.refused));
+      else if (message.type === 'invalid')
+        reject(new TrivecError('invalid_model', `The model in ${this.#model.folder}: ${message.message}`));
       else this.#settle(message);
     });
     worker.on('error', (error) => {

@@ -175,7 +175,7 @@ async function main(): Promise<void> {
     graph = await loadGraph();
   } catch (error) {
     if (!(error instanceof TrivecError)) throw error;
-    send({ type: 'unusable', refused: [{ device: 'the model', reason: error.message }] });
+    send({ type: 'invalid', message: error.message });
     return;
   }
   const session = await openSession(graph);

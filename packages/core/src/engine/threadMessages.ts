@@ -32,5 +32,7 @@ export type ToThread = { type: 'run'; batch: PackedBatch } | { type: 'stop' };
 export type FromThread =
   | { type: 'ready'; device: string; refused: readonly Refusal[] }
   | { type: 'unusable'; refused: readonly Refusal[] }
+  /** The model's files are at fault, whatever the device. */
+  | { type: 'invalid'; message: string }
   | { type: 'done'; vectors: PackedVectors; inferMs: number }
   | { type: 'failed'; message: string; outOfMemory: boolean };

@@ -5,6 +5,7 @@ import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { TrivecError } from '../errors.ts';
 import { POOLINGS } from '../vectors/headPlan.ts';
+import { OUTPUTS } from '../vectors/types.ts';
 import { MODEL_KINDS } from './modelInfo.ts';
 
 /** The precisions that are published as files of their own. */
@@ -41,6 +42,8 @@ const ENTRY = Type.Object(
     ),
     /** A reranker that is asked in words, and how. */
     pairPrompt: Type.Optional(Type.Enum(['qwen3'])),
+    /** What the files must give; a folder that lacks one is refused. */
+    outputs: Type.Optional(Type.Array(Type.Enum([...OUTPUTS]), { minItems: 1 })),
     dims: Type.Optional(Type.Integer({ minimum: 1 })),
     maxTokens: Type.Optional(Type.Integer({ minimum: 3 })),
     licence: Type.Optional(Type.String({ minLength: 1 })),

@@ -112,6 +112,12 @@ export async function describeModelFolder(
       'invalid_model',
       `The catalog gives ${stated.name} ${stated.dims} dimensions; the graph in ${folder} has ${denseDims}.`,
     );
+  const lacking = stated.outputs?.find((output) => plan[output] === undefined);
+  if (lacking !== undefined)
+    throw new TrivecError(
+      'invalid_model',
+      `The files of ${stated.name} in ${folder} give no ${lacking}: the graph has no such output, and ${SPARSE_HEAD_FILE} and ${COLBERT_HEAD_FILE} are not both there.`,
+    );
   const called = name ?? own.name ?? basename(resolve(folder));
   const prompts = stated.prompts ?? own.prompts;
   const parts = fingerprintFiles(files, inspection, addedHeadsFolder);
