@@ -4,7 +4,9 @@ import { mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
+import { describeModel } from '@trivec/core/models/describe';
 import { findCached, type HubConfig, type HubModel, pullModel } from '@trivec/core/models/hub';
+import type { Logger } from '@trivec/core/telemetry/logger';
 import { FakeHub, type FakeHubOptions } from '../support/fakeHub.ts';
 
 const GOLDEN = new URL('../golden/', import.meta.url);
@@ -210,4 +212,28 @@ test('what does not fit on the disk is refused before anything of it is download
     message: /tiny\/model \(\d+ MiB\) does not fit: no space left in .*blobs/,
   });
   assert.ok(!hub.requests.some((line) => line.includes(`resolve/${hub.commit}/${DATA}`)));
+});
+
+test('a start downloads its model once, tells how far it is, and refuses a damaged one by name', async (t) => {
+  const file = async (name: string) => ({ content: await read(`models/tiny-bert-mean/${name}`) });
+  const names = ['config.json', 'tokenizer.json', 'model.onnx', '1_Pooling/config.json'];
+  const entries = await Promise.all(names.map(async (name) => [name, await file(name)] as const));
+  const { hub, config } = await startRig(t, { files: Object.fromEntries(entries) });
+  const lines: string[] = [];
+  const logger = {
+    info: (_facts: object, line?: string) => void lines.push(line ?? ''),
+  } as unknown as Logger;
+  const options = { ...config, modelsDir: undefined, modelsFile: undefined };
+  hub.corrupted.add('tokenizer.json');
+  await assert.rejects(describeModel('tiny/model', options, logger), {
+    code: 'invalid_model',
+    message: /tiny\/model\/tokenizer\.json: the checksum/,
+  });
+  hub.corrupted.clear();
+  const { info, heads } = await describeModel('tiny/model', options, logger);
+  assert.deepEqual([info.name, info.aliases, heads.dense?.pooling], ['tiny/model', ['model'], 'mean']);
+  assert.deepEqual(lines, ['downloading the model', 'downloading the model', 'model downloaded']);
+  hub.requests.length = 0;
+  const again = await describeModel('tiny/model', options, logger);
+  assert.deepEqual([again.info, hub.requests.length], [info, 0]);
 });
