@@ -34,6 +34,7 @@ export interface BenchOptions {
   /** Default: the server's own. */
   model?: string;
   say: (line: string) => void;
+  signal: AbortSignal;
   progress?: NodeJS.WriteStream;
 }
 
@@ -41,7 +42,7 @@ export interface BenchOptions {
 export async function measureQuality(
   client: TrivecClient,
   collection: Collection,
-  { model: wanted, say, progress = process.stderr }: BenchOptions,
+  { model: wanted, say, signal, progress = process.stderr }: BenchOptions,
 ): Promise<QualityReport> {
   const model = await modelOf(client, wanted);
   const bm25 = new Bm25();
@@ -49,18 +50,22 @@ export async function measureQuality(
   say(
     `${collection.name}: ${facts.documents} documents, ${collection.queries.size} judged queries. Model ${model.id}.`,
   );
-  const id = await client.submit(corpusLines(collection), { model: model.id, outputs: model.outputs });
+  const request = { model: model.id, outputs: model.outputs };
+  const id = await client.submit(corpusLines(collection), request, { signal });
   try {
-    const job = await watchJob(client, id, { progress: { stream: progress, lineIntervalMs: 10_000 } });
+    const job = await watchJob(client, id, {
+      signal,
+      progress: { stream: progress, lineIntervalMs: 10_000 },
+    });
     if (job.status !== 'completed')
       throw new Error(`The job ended as ${job.status}: ${JSON.stringify(job.errors)}`);
     if (job.model.fingerprint !== model.fingerprint)
       throw new Error(`The corpus was embedded by ${job.model.fingerprint}, not by ${model.fingerprint}.`);
-    const queries = await embedQueries(client.url, model.id, collection.queries, model.outputs);
+    const queries = await embedQueries(client.url, model.id, collection.queries, model.outputs, signal);
     say('Scoring.');
     const runs = new Map<string, Run>([[BASELINE, bm25Run(bm25, collection)]]);
     const readShards = async function* () {
-      yield* readArrowStream(await client.results(id, 'arrow'));
+      yield* readArrowStream(await client.results(id, 'arrow', { signal }));
     };
     for (const [name, run] of await scoreRuns(readShards, queries.vectors, model.outputs))
       runs.set(name, run);

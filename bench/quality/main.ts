@@ -7,6 +7,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
+import { onInterrupt } from '@trivec/cli/interrupt';
 import { measureQuality } from './bench.ts';
 import { openCollection } from './collection.ts';
 import { reportTable } from './report.ts';
@@ -14,7 +15,7 @@ import { openServer } from './server.ts';
 
 const USAGE = 'npm run bench:quality -- --data DIR [--split test] [--model NAME] [--url URL] [--out FILE]';
 
-async function main(): Promise<void> {
+async function main(signal: AbortSignal): Promise<void> {
   const { values: flags } = parseArgs({
     options: {
       data: { type: 'string' },
@@ -35,6 +36,7 @@ async function main(): Promise<void> {
     const report = await measureQuality(server.client, collection, {
       // Of the bench's own server it is the only one, and may be named by a folder.
       ...(model !== undefined && url !== undefined && { model }),
+      signal,
       say: (line) => process.stderr.write(`${line}\n`),
     });
     process.stdout.write(`${reportTable(report.rows)}\n`);
@@ -63,9 +65,14 @@ function machine() {
   return { cpu: cpus()[0]?.model ?? null, cores: cpus().length, node: process.version };
 }
 
+const interrupt = onInterrupt();
 try {
-  await main();
+  await main(interrupt.signal);
 } catch (error) {
-  process.stderr.write(`bench:quality: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
+  const { aborted } = interrupt.signal;
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(aborted ? 'Interrupted.\n' : `bench:quality: ${message}\n`);
+  process.exitCode = aborted ? 130 : 1;
+} finally {
+  interrupt.release();
 }

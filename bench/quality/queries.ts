@@ -24,6 +24,7 @@ export async function embedQueries(
   model: string,
   queries: ReadonlyMap<string, string>,
   outputs: readonly Output[],
+  signal: AbortSignal,
 ): Promise<EmbeddedQueries> {
   const vectors = new Map<string, TextVectors>();
   let truncated = 0;
@@ -32,6 +33,7 @@ export async function embedQueries(
     const part = all.slice(at, at + TEXTS_A_REQUEST);
     const response = await fetch(`${url}/embeddings`, {
       method: 'POST',
+      signal,
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ input: part.map(([, text]) => text), model, outputs, inputType: 'query' }),
     });
