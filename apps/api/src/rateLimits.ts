@@ -87,7 +87,12 @@ export class RateLimits {
     const options = { keyPrefix: `${config.keyPrefix}:limit:${what}`, points, duration: WINDOW_SECONDS };
     const memory = new RateLimiterMemory(options);
     if (redis === undefined) return memory;
-    return new RateLimiterRedis({ ...options, storeClient: redis, insuranceLimiter: memory });
+    return new RateLimiterRedis({
+      ...options,
+      storeClient: redis,
+      insuranceLimiter: memory,
+      rejectIfRedisNotReady: true,
+    });
   }
 
   #refusal(what: string, allowance: Allowance): RateLimitedError {
