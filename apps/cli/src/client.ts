@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import type { JobView, ResultFormat, SearchMode } from '@trivec/core/jobs/serviceTypes';
 import type { QdrantSearchMode } from '@trivec/core/sinks/qdrant/search';
 import type { Output } from '@trivec/core/vectors/types';
+import { EventSourceParserStream } from 'eventsource-parser/stream';
 
 export type { JobView, ResultFormat, SearchMode };
 
@@ -187,6 +188,19 @@ export class TrivecClient {
     return this.#json('GET', jobPath(id), options);
   }
 
+  /**
+   * The job, again whenever it has changed, until it has ended. Ends early when the server goes away or knows no
+   * events: the last state that was seen then tells.
+   */
+  async *events(id: string, options: RequestOptions = {}): AsyncGenerator<JobView> {
+    const response = await this.#send('GET', `${jobPath(id)}/events`, { ...options, accept: EVENT_STREAM });
+    if (!response.headers.get('content-type')?.startsWith(EVENT_STREAM)) return;
+    const events = response
+      .body!.pipeThrough(new TextDecoderStream())
+      .pipeThrough(new EventSourceParserStream());
+    for await (const { event, data } of events) if (event === 'job') yield JSON.parse(data) as JobView;
+  }
+
   /** One page, newest first. */
   jobs(
     page: { limit?: number; cursor?: string } = {},
@@ -269,6 +283,8 @@ export class TrivecClient {
     throw await errorOf(this.url, response);
   }
 }
+
+const EVENT_STREAM = 'text/event-stream';
 
 const ACCEPT: Record<ResultFormat, string> = {
   ndjson: 'application/x-ndjson',

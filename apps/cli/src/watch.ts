@@ -33,21 +33,41 @@ export async function watchJob(
     ...options.progress,
   });
   let answeredAtMs = performance.now();
+  const show = (state: JobView) => {
+    job = state;
+    progress.update(job.counts.embedded + job.counts.failed, describe(job));
+  };
   try {
-    for (;;) {
-      progress.update(job.counts.embedded + job.counts.failed, describe(job));
-      if (hasEnded(job)) return job;
+    show(job);
+    if (!hasEnded(job)) await follow(client, id, show, abort);
+    // What events did not tell is asked for.
+    while (!hasEnded(job)) {
       await sleep(pollMs, undefined, abort);
       try {
-        job = await client.job(id, abort);
+        show(await client.job(id, abort));
         answeredAtMs = performance.now();
       } catch (error) {
         const away = error instanceof ApiError && (error.status === 0 || error.status === 503);
         if (!away || performance.now() - answeredAtMs > PATIENCE_MS) throw error;
       }
     }
+    return job;
   } finally {
     progress.stop();
+  }
+}
+
+/** Shows the job as the server sends it. Returns when the job has ended, or the stream for whatever reason. */
+async function follow(
+  client: TrivecClient,
+  id: string,
+  show: (job: JobView) => void,
+  options: { signal?: AbortSignal },
+): Promise<void> {
+  try {
+    for await (const job of client.events(id, options)) show(job);
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
   }
 }
 

@@ -4,10 +4,13 @@ import { errorResponses } from '../schemas/common.ts';
 import { JobListQuery, JobListSchema, JobParams } from '../schemas/jobs.ts';
 import type { Routes } from '../services.ts';
 import { viewerOf } from '../viewer.ts';
+import { jobEventRoutes } from './jobEvents.ts';
 
 const DEFAULT_PAGE = 20;
 
-export const jobRoutes: Routes = async (app, { services: { jobs } }) => {
+export const jobRoutes: Routes = async (app, { services }) => {
+  const { jobs } = services;
+  await app.register(jobEventRoutes, { services });
   app.get(
     '/jobs',
     {
