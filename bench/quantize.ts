@@ -1,6 +1,7 @@
 /**
  * What int8 gives: fp32, dynamic int8, row-wise int8 and block-wise int8 of one random-weight model, side by side.
- *   node bench/quantize.ts [mini|m3] [--rounds 5] [--tokens 1024] [--variants fp32,int8,…]
+ *   node bench/quantize.ts [mini|m3] [--rounds 5] [--tokens 1024] [--variants fp32,int8,…] [--clock wall|cpu]
+ * On a machine that others use, `--clock cpu --threads 1` counts processor time instead of waiting.
  * Prints a table and writes bench/out/quantize-SIZE.json. Variants take turns inside each round, so that another
  * load on the machine hits all of them; speeds are medians, ratios medians of the rounds' ratios.
  */
@@ -23,6 +24,7 @@ const { values: flags, positionals } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
     tokens: { type: 'string', default: '1024' },
+    clock: { type: 'string', default: 'wall' },
     variants: { type: 'string', default: VARIANTS.join(',') },
     threads: { type: 'string', default: String(Math.max(1, availableParallelism())) },
   },
@@ -31,7 +33,10 @@ const sizeName = (positionals[0] ?? 'mini') as 'mini' | 'm3';
 const size = SIZES[sizeName];
 const [rounds, tokens, threads] = [Number(flags.rounds), Number(flags.tokens), Number(flags.threads)];
 const variants = VARIANTS.filter((variant) => flags.variants.split(',').includes(variant));
-const options = { intraOpNumThreads: threads };
+const options = {
+  intraOpNumThreads: threads,
+  extra: { session: { intra_op: { allow_spinning: flags.clock === 'cpu' ? '0' : '1' } } },
+};
 
 async function makeVariant(
   variant: Variant,
@@ -61,9 +66,10 @@ function feeds(length: number, batch: number): Record<string, Tensor> {
 }
 
 async function seconds(run: () => Promise<unknown>): Promise<number> {
-  const start = performance.now();
+  const [start, used] = [performance.now(), process.cpuUsage()];
   await run();
-  return (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(used);
+  return flags.clock === 'cpu' ? (user + system) / 1e6 : (performance.now() - start) / 1000;
 }
 
 function median(values: number[]): number {
@@ -180,7 +186,7 @@ try {
   await mkdir(new URL('out/', import.meta.url), { recursive: true });
   await writeFile(
     new URL(`out/quantize-${sizeName}.json`, import.meta.url),
-    `${JSON.stringify({ size: sizeName, machine, commit, rounds, tokens, table, shares, peakMegabytes }, null, 2)}\n`,
+    `${JSON.stringify({ size: sizeName, clock: flags.clock, machine, commit, rounds, tokens, table, shares, peakMegabytes }, null, 2)}\n`,
   );
   for (const session of [...sessions.values(), plain]) await session.release();
 } finally {

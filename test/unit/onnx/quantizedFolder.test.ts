@@ -145,5 +145,6 @@ test('a model with nothing to round and one of too old an operator set are refus
     rewriteModelFile(bare, join(root, 'b.onnx'), { dtype: 'int8' }),
     refused(/nothing to quantise/),
   );
-  assert.equal(existsSync(join(root, 'b.onnx')), false);
+  for (const name of ['a.onnx', 'a.onnx_data', 'b.onnx', 'b.onnx_data'])
+    assert.equal(existsSync(join(root, name)), false, name);
 });

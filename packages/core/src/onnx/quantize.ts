@@ -131,9 +131,10 @@ export async function rewriteWith(
     await writeFile(target, graph, { flag: 'wx', flush: true });
     return { dtype: options.dtype, matrices, vocabulary, sourceBytes, bytes: writer.size + graph.length };
   } catch (error) {
+    await writer.abandon();
+    await rm(`${target}_data`, { force: true });
     throw toStorageError(error);
   } finally {
-    await writer.abandon();
     await reader.close();
   }
 }
