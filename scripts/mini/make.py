@@ -32,7 +32,8 @@ def write(folder: Path, rows: np.ndarray, lexical: np.ndarray) -> None:
     # The sign of a principal axis is arbitrary; fix it, so that two machines agree.
     axes *= np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
     fallback = np.zeros(rows.shape[1], np.float32)
-    fallback[-1] = 1
+    # Within the ColBERT part, so that the rows of such a text have length 1 too.
+    fallback[COLBERT_DIMS - 1] = 1
     graph.build(
         folder / 'model.onnx',
         (rows @ axes).astype(np.float32),
