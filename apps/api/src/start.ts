@@ -6,6 +6,7 @@ import { Resources } from '@trivec/core/shutdown';
 import { openQdrant } from '@trivec/core/sinks/qdrant/open';
 import type { BlobStore } from '@trivec/core/storage/blobStore';
 import type { Metrics } from '@trivec/core/telemetry/metrics';
+import { WebhookSender } from '@trivec/core/webhooks/sender';
 import type { Logger } from 'pino';
 import { buildApi } from './app.ts';
 
@@ -32,7 +33,8 @@ export async function startApi(deps: StartApiDeps): Promise<RunningApi> {
     const qdrant = openQdrant(config);
     if (qdrant !== undefined) resources.add(qdrant);
     const jobs = new JobService({ backend, storage, config, logger, ...(qdrant && { qdrant }) });
-    resources.add(new Reconciler({ backend, storage, config, logger })).start();
+    const webhooks = resources.add(new WebhookSender({ allowPrivate: config.allowPrivateWebhooks }));
+    resources.add(new Reconciler({ backend, storage, config, logger, webhooks })).start();
     const app = resources.add(
       await buildApi({
         ...deps,

@@ -275,6 +275,18 @@ export const OPTIONS = {
     1_000_000,
     'UTF-16 units of one text of a synchronous request.',
   ),
+  jobRetentionMs: option(
+    'JOB_RETENTION_MS',
+    count(0),
+    0,
+    'A job that says nothing else is deleted with its results this long after its end; 0: kept.',
+  ),
+  allowPrivateWebhooks: option(
+    'ALLOW_PRIVATE_WEBHOOKS',
+    Type.Boolean(),
+    false,
+    'Let webhooks go to private and loopback addresses.',
+  ),
   sourceDirs: option(
     'SOURCE_DIRS',
     Type.Array(Type.String({ minLength: 1 })),

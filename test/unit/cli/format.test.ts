@@ -13,6 +13,7 @@ const JOB: JobView = {
   id: 'j1',
   status: 'running',
   pausedReason: null,
+  webhook: null,
   counts: { documents: 2000, embedded: 1000, written: 0, failed: 1 },
   tokens: 54_321,
   tokensPerSecond: 1234.5,

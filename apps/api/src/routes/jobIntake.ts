@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import { TrivecError } from '@trivec/core/errors';
 import { jobView } from '@trivec/core/jobs/jobView';
@@ -136,9 +137,22 @@ function sourceOf(request: FastifyRequest): SubmitInput['source'] {
   throw new TrivecError('invalid_request', 'A job has documents or a source, not both.', { param: 'source' });
 }
 
+/** A secret in a URL would end up in logs of proxies: beside a streamed body it travels in headers. */
+function webhookOf(headers: IncomingHttpHeaders): Pick<Options, 'webhook'> {
+  const { 'x-webhook-url': url, 'x-webhook-secret': secret } = headers;
+  if (url === undefined && secret === undefined) return {};
+  if (typeof url === 'string' && typeof secret === 'string') return { webhook: { url, secret } };
+  throw new TrivecError('invalid_request', 'x-webhook-url and x-webhook-secret go together.', {
+    param: url === undefined ? 'x-webhook-url' : 'x-webhook-secret',
+  });
+}
+
 /** From the body or the query, under the same names; never both for one. */
 function optionsOf(request: FastifyRequest): Options {
-  const fromQuery = queryOptions(request.query as Static<typeof SubmitQuery>);
+  const fromQuery = {
+    ...queryOptions(request.query as Static<typeof SubmitQuery>),
+    ...webhookOf(request.headers),
+  };
   if (isStream(request)) return fromQuery;
   const {
     documents: _documents,

@@ -62,6 +62,12 @@ const options = {
       description: 'Store nothing: answer how many documents, tokens, seconds and bytes it would be.',
     }),
   ),
+  retentionMs: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      description: 'Delete the job with its results this long after its end (default JOB_RETENTION_MS).',
+    }),
+  ),
   onInvalid: Type.Optional(
     Type.Enum(['reject', 'skip'], {
       description:
@@ -116,8 +122,25 @@ const ChunkingSchema = Type.Object(chunkingOptions, {
     'Long documents become several vectors. Counts stay documents; results have chunk, start, end.',
 });
 
+const WebhookSchema = Type.Object(
+  {
+    url: Type.String({ minLength: 1, maxLength: 2048 }),
+    secret: Type.String({
+      minLength: 1,
+      maxLength: 128,
+      description: '24 to 64 bytes in base64, `whsec_…`; never shown again.',
+    }),
+  },
+  {
+    additionalProperties: false,
+    description:
+      'Told when the job has ended: a POST signed by the Standard Webhooks convention, repeated for hours until it is answered 2xx.',
+  },
+);
+
 const bodyOptions = {
   ...options,
+  webhook: Type.Optional(WebhookSchema),
   outputs: Type.Optional(OutputsSchema),
   destination: Type.Optional(DestinationSchema),
   metadata: Type.Optional(
@@ -182,6 +205,12 @@ export const SubmitQuery = Type.Object(
 );
 
 export const SubmitHeaders = Type.Object({
+  'x-webhook-url': Type.Optional(
+    Type.String({ minLength: 1, maxLength: 2048, description: '`webhook.url`, for a streamed body.' }),
+  ),
+  'x-webhook-secret': Type.Optional(
+    Type.String({ minLength: 1, maxLength: 128, description: '`webhook.secret`, for a streamed body.' }),
+  ),
   'idempotency-key': Type.Optional(
     Type.String({
       minLength: 1,
@@ -284,6 +313,17 @@ export const JobSchema = Type.Object(
           refused: Type.Integer({ description: 'Embedded documents that the destination refused.' }),
         },
         { description: 'What the destination took; null for a job without one.' },
+      ),
+    ),
+    webhook: nullable(
+      Type.Object(
+        {
+          url: Type.String(),
+          state: nullable(Type.Enum(['pending', 'delivered', 'failed'])),
+          attempts: Type.Integer(),
+          error: nullable(Type.String({ description: 'Of the last attempt that failed.' })),
+        },
+        { description: 'Null for a job without one; its state is null until the job has ended.' },
       ),
     ),
     links: LinksSchema,

@@ -5,24 +5,28 @@ import type { LedgerStore } from '../ledger/ledgerStore.ts';
 import type { QdrantSink } from '../sinks/qdrant/open.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { namesPrivateAddress } from '../webhooks/sender.ts';
 import type { ReadRules } from './documentReader.ts';
 import { resolveFields } from './fields.ts';
 import { type IntakeLimits, readIntake } from './intakeReader.ts';
 import { inputPrefix, newJobId } from './keys.ts';
 import { resolveOptions } from './options.ts';
 import { paramOf } from './place.ts';
-import type { JobOptions, JobRecord } from './records.ts';
+import type { JobOptions, JobRecord, WebhookState } from './records.ts';
 import { RequestHash } from './requestHash.ts';
 import type { DocumentSource, RequestedOptions, SubmitInput } from './serviceTypes.ts';
 import { ShardCutter } from './shardCutter.ts';
 import { makeSink, planSink } from './sinkPlan.ts';
 import { SkippedWriter } from './skipped.ts';
 import { UploadWriter } from './uploadWriter.ts';
+import { type RequestedWebhook, resolveWebhook } from './webhook.ts';
 
 export interface IntakeDeps {
   ledger: LedgerStore;
   storage: BlobStore;
-  config: IntakeLimits & Pick<Config, 'shardMaxDocuments' | 'shardMaxBytes'>;
+  config: IntakeLimits &
+    Pick<Config, 'shardMaxDocuments' | 'shardMaxBytes'> &
+    Partial<Pick<Config, 'allowPrivateWebhooks' | 'jobRetentionMs'>>;
   logger: Logger;
   /** What a `destination` needs. */
   qdrant?: QdrantSink;
@@ -48,6 +52,7 @@ export interface Submitted {
 export async function submitJob(deps: IntakeDeps, input: IntakeInput): Promise<Submitted> {
   const options = resolveOptions(input.options, input.model);
   const rules = readRules(input.options);
+  const webhook = input.options.webhook && acceptWebhook(input.options.webhook, deps.config);
   const keyed = input.idempotencyKey === undefined ? undefined : newKeyed(input, options, rules);
   const earlier = keyed && (await deps.ledger.readKeyedJob(keyed.digest));
   if (earlier !== undefined) return repeated(deps, input, rules, keyed!, earlier);
@@ -78,7 +83,7 @@ export async function submitJob(deps: IntakeDeps, input: IntakeInput): Promise<S
       owner: input.owner,
       status: 'queued',
       model,
-      options,
+      options: withRetention(options, deps.config),
       counts: { documents, embedded: 0, written: 0, failed: 0 },
       tokens: 0,
       truncated: 0,
@@ -86,6 +91,7 @@ export async function submitJob(deps: IntakeDeps, input: IntakeInput): Promise<S
       shards: { total: shards, stored: 0, written: 0 },
       ...skipped,
       ...(made && { sink: { ...made.state, run: 1 } }),
+      ...(webhook && { webhook }),
       ...(keyed !== undefined && { idempotency: { digest: keyed.digest, request: keyed.hash.digest() } }),
       createdAtMs,
     };
@@ -103,6 +109,23 @@ export async function submitJob(deps: IntakeDeps, input: IntakeInput): Promise<S
     await removeUpload(deps, id, writer, undoSink);
     throw error;
   }
+}
+
+/** Throws `invalid_request`. A name that leads to a private address is refused where the connection is made. */
+function acceptWebhook(requested: RequestedWebhook, config: IntakeDeps['config']): WebhookState {
+  const webhook = resolveWebhook(requested);
+  if (config.allowPrivateWebhooks !== true && namesPrivateAddress(webhook.url))
+    throw new TrivecError(
+      'invalid_request',
+      'webhook.url is a private address; ALLOW_PRIVATE_WEBHOOKS would allow it.',
+      { param: 'webhook.url' },
+    );
+  return webhook;
+}
+
+function withRetention(options: JobOptions, { jobRetentionMs = 0 }: IntakeDeps['config']): JobOptions {
+  if (options.retentionMs !== undefined || jobRetentionMs === 0) return options;
+  return { ...options, retentionMs: jobRetentionMs };
 }
 
 function pinnedModel({ model }: SubmitInput, { outputs, dimensions }: JobOptions): JobRecord['model'] {
@@ -124,7 +147,7 @@ function newKeyed(input: IntakeInput, options: JobOptions, rules: ReadRules): Ke
   const { owner, model, identity } = input;
   return {
     digest: idempotencyDigest(owner, input.idempotencyKey!),
-    hash: new RequestHash({ model: model.name, options, rules, identity }),
+    hash: new RequestHash({ model: model.name, options, rules, identity, webhook: input.options.webhook }),
   };
 }
 

@@ -48,7 +48,8 @@ export interface JobServiceDeps {
     | 'maxBacklogShards'
     | 'minFreeBytes'
     | 'requestTimeoutMs'
-  >;
+  > &
+    Partial<Pick<Config, 'allowPrivateWebhooks' | 'jobRetentionMs'>>;
   logger: Logger;
   /** What a `destination` needs; none where QDRANT_URL is not set. */
   qdrant?: QdrantSink;

@@ -1,4 +1,4 @@
-import type { JobRecord } from './records.ts';
+import type { JobRecord, WebhookState } from './records.ts';
 import type { JobView } from './serviceTypes.ts';
 
 const ENDED = new Set(['completed', 'failed', 'cancelled']);
@@ -28,7 +28,18 @@ export function jobView(job: JobRecord, nowMs: number): JobView {
     sink: job.sink
       ? { collection: job.sink.collection, finished: job.sink.finished, ...job.sink.counts }
       : null,
+    webhook: job.webhook ? webhookView(job.webhook) : null,
     links: { self, results: `${self}/results`, errors: `${self}/errors` },
+  };
+}
+
+/** Field by field: the secret stays where it is. */
+function webhookView({ url, delivery }: WebhookState): JobView['webhook'] {
+  return {
+    url,
+    state: delivery?.state ?? null,
+    attempts: delivery?.attempts ?? 0,
+    error: delivery?.error ?? null,
   };
 }
 

@@ -34,6 +34,7 @@ export function resolveOptions(requested: RequestedOptions, model: JobModel): Jo
     ...(weight !== undefined && { weight }),
     ...(priority !== undefined && { priority }),
     ...(metadata !== undefined && { metadata }),
+    ...(requested.retentionMs !== undefined && { retentionMs: requested.retentionMs }),
     ...(requested.destination !== undefined && { destination: resolveDestination(requested.destination) }),
   };
 }

@@ -1,10 +1,13 @@
 import type { Backend } from '../backend/backend.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { WebhookSender } from '../webhooks/sender.ts';
 import { enqueuePending, enqueueStored } from './enqueue.ts';
 import { Ledger } from './ledger.ts';
+import { Outbox } from './outbox.ts';
 import { hasRoomAgain } from './pausing.ts';
 import type { JobRecord } from './records.ts';
+import { expireJobs } from './retention.ts';
 import { sweepStorage } from './sweep.ts';
 
 export interface ReconcilerDeps {
@@ -12,13 +15,17 @@ export interface ReconcilerDeps {
   storage: BlobStore;
   config: { reconcileIntervalMs: number };
   logger: Logger;
+  /** Delivers webhooks; without it somebody else's reconciler does. */
+  webhooks?: Pick<WebhookSender, 'send'>;
 }
 
+const EXPIRE_INTERVAL_MS = 10 * 60 * 1000;
 const SWEEP_INTERVAL_MS = 60 * 60 * 1000;
 
 /**
  * Heals what a crash left between two steps: enqueues every committed shard that is neither done nor queued,
- * at start and periodically, and sweeps the storage at start and hourly. Any number of processes may run one.
+ * at start and periodically, resumes what a full storage has paused, tells webhooks, deletes jobs at the end of their
+ * retention, and sweeps the storage at start and hourly. Any number of processes may run one.
  */
 export class Reconciler {
   private readonly deps: ReconcilerDeps;
@@ -27,10 +34,14 @@ export class Reconciler {
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> = Promise.resolve();
   private sweepAtMs = 0;
+  private expireAtMs = 0;
+  private readonly outbox: Outbox | undefined;
 
   constructor(deps: ReconcilerDeps) {
     this.deps = deps;
     this.ledger = new Ledger(deps.backend.ledger);
+    const { webhooks: sender, logger } = deps;
+    this.outbox = sender && new Outbox({ ledger: this.ledger, sender, logger });
   }
 
   /** The first round begins at once. */
@@ -43,15 +54,18 @@ export class Reconciler {
     this.closing.abort();
     clearTimeout(this.timer);
     await this.running;
+    await this.outbox?.close();
   }
 
   /** Enqueues what no queue knows. Throws `backend_unavailable`. */
   async reconcile(): Promise<void> {
     for (const jobId of await this.ledger.store.listOpenJobs()) {
       if (this.closing.signal.aborted) return;
+      const nowMs = Date.now();
       const found = await this.ledger.store.readJob(jobId);
       const job = found && (await this.resumeWithRoom(found));
       if (job === undefined) continue;
+      this.outbox?.offer(job, nowMs);
       const passed = await enqueueStored(this.ledger, () => this.deps.backend.sinkQueue(), job);
       if (passed > 0)
         this.deps.logger.info({ jobId, shards: passed }, 'passed stored shards to the sink queue');
@@ -86,6 +100,11 @@ export class Reconciler {
     try {
       await this.reconcile();
       const nowMs = Date.now();
+      if (nowMs >= this.expireAtMs) {
+        this.expireAtMs = nowMs + EXPIRE_INTERVAL_MS * (0.8 + Math.random() * 0.4);
+        const { storage, logger } = this.deps;
+        await expireJobs({ ledger: this.ledger, storage, logger }, nowMs, this.closing.signal);
+      }
       if (nowMs < this.sweepAtMs || this.closing.signal.aborted) return;
       this.sweepAtMs = nowMs + SWEEP_INTERVAL_MS * (0.8 + Math.random() * 0.4);
       const { storage, logger } = this.deps;

@@ -50,6 +50,8 @@ export interface JobOptions {
   weight?: number;
   priority?: Priority;
   metadata?: Record<string, unknown>;
+  /** Deleted this long after it has ended; kept when absent. */
+  retentionMs?: number;
   /** Where the stored vectors are also sent. A job with a destination ends when all shards are written. */
   destination?: QdrantDestination;
 }
@@ -101,6 +103,24 @@ export interface SinkState {
 /** Why a job was paused by the system, which also resumes it. */
 export type PauseReason = 'storage_full';
 
+/** Who is told about the end of a job, and how far that has come. The secret never leaves the ledger. */
+export interface WebhookState {
+  url: string;
+  /** Base64. */
+  secret: string;
+  /** How often the job has ended: after a retry it ends again. */
+  closings: number;
+  /** Of the last end. */
+  delivery?: {
+    state: 'pending' | 'delivered' | 'failed';
+    attempts: number;
+    /** Not before. */
+    nextAtMs: number;
+    /** Of the last attempt that failed. */
+    error?: string;
+  };
+}
+
 /**
  * The durable truth about a job. `version` counts the changes: every transition of the job or of one of
  * its shards is one compare-and-set against it.
@@ -128,6 +148,7 @@ export interface JobRecord {
   errors: DocumentError[];
   /** Only with a destination. */
   sink?: SinkState;
+  webhook?: WebhookState;
   /** Lines of the upload that were left out (`onInvalid: skip`); not counted as documents. */
   skipped?: { lines: number; blobs: number };
   /** The `Idempotency-Key` it was made under, if any. */

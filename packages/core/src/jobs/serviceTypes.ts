@@ -10,6 +10,7 @@ import type {
   Priority,
   SinkCounts,
 } from './records.ts';
+import type { RequestedWebhook } from './webhook.ts';
 
 /** Who asks. A job is seen by its owner and by an admin; to anyone else it is `job_not_found`. */
 export interface Viewer {
@@ -68,6 +69,10 @@ export interface RequestedOptions {
   destination?: RequestedDestination;
   /** How other records than `{id, text, payload}` make documents. */
   fields?: RequestedFields;
+  /** Told when the job ends. */
+  webhook?: RequestedWebhook;
+  /** How long the job is kept after its end; default JOB_RETENTION_MS. */
+  retentionMs?: number;
   /** `skip`: lines that are no document are left out and listed in the errors. Default `reject`. */
   onInvalid?: 'reject' | 'skip';
 }
@@ -110,6 +115,13 @@ export interface JobView {
   errors: { id: string; code: string; message: string; param?: string }[];
   /** What the destination took; null for a job without one. */
   sink: ({ collection: string; finished: boolean } & SinkCounts) | null;
+  /** Null for a job without one. `state` is null until the job has ended. */
+  webhook: {
+    url: string;
+    state: 'pending' | 'delivered' | 'failed' | null;
+    attempts: number;
+    error: string | null;
+  } | null;
   links: { self: string; results: string; errors: string };
 }
 

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { TrivecError } from '../errors.ts';
 import type { LedgerStore } from '../ledger/ledgerStore.ts';
 import type { ShardPointer } from '../queue/workQueue.ts';
@@ -8,7 +7,8 @@ import type { QdrantSink } from '../sinks/qdrant/open.ts';
 import type { WriteReport } from '../sinks/qdrant/writer.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { resultsPrefix } from './keys.ts';
+import { serializeErrors } from './errorsList.ts';
+import { attemptKeys } from './keys.ts';
 import { Ledger, type LedgerResult } from './ledger.ts';
 import {
   type DocumentError,
@@ -97,7 +97,7 @@ async function write(
   const watch = setInterval(() => {
     ledger.readJob(job.id).then(
       (current) => {
-        if (current === undefined || isEnded(current))
+        if (current === undefined || isEnded(current) || current.sink?.run !== job.sink?.run)
           cancelled.abort(new TrivecError('cancelled', 'The job has ended.'));
       },
       // A ledger that does not answer says nothing; the compare-and-set will.
@@ -145,14 +145,14 @@ async function record(
   let errorsKey: string | undefined;
   if (errors.length > 0) {
     const before = shard.errorsKey === undefined ? undefined : await storage.get(shard.errorsKey);
-    errorsKey = `${resultsPrefix(job.id)}${shard.ordinal}.${randomBytes(8).toString('hex')}.errors.ndjson`;
-    const lines = errors.map((error) => `${JSON.stringify(error)}\n`).join('');
-    await storage.put(errorsKey, Buffer.concat([before ?? Buffer.alloc(0), Buffer.from(lines)]));
+    errorsKey = attemptKeys(job.id, shard.ordinal).errorsKey;
+    await storage.put(errorsKey, Buffer.concat([before ?? Buffer.alloc(0), serializeErrors(errors)]));
   }
   const recorded = await ledger.applyToShard(
     { jobId: job.id, ordinal: shard.ordinal },
     {
       type: 'shardWritten',
+      run: job.sink!.run,
       documents,
       counts: { ...counts, refused: errors.length },
       errors: errors.slice(0, SHOWN_ERRORS),
@@ -170,14 +170,14 @@ async function deferOnce(
   job: JobRecord,
 ): Promise<void> {
   if (job.sink?.indexing !== 'toDefer') return;
-  const { collection } = job.sink;
+  const { collection, run } = job.sink;
   const hnswM = await readHnswM(sink.connection, collection);
-  const recorded = await ledger.applyToJob(job.id, { type: 'sinkDeferred', hnswM });
+  const recorded = await ledger.applyToJob(job.id, { type: 'sinkDeferred', run, hnswM });
   if (!recorded.ok) return;
   await deferIndexing(sink.connection, collection);
   const current = await store.readJob(job.id);
   // Finished or cancelled in between, by someone who thought that this process was dead.
-  if (current?.sink === undefined || current.sink.finished)
+  if (current?.sink === undefined || current.sink.finished || current.sink.run !== run)
     await restoreIndexing(sink.connection, collection, hnswM);
 }
 
@@ -216,6 +216,7 @@ async function finishSink(
   }
   const result = await ledger.applyToJob(job.id, {
     type: 'sinkFinished',
+    run: sink.run,
     ...(refusal && { error: { id: '', code: refusal.code, message: refusal.message } }),
   });
   if (result.ok) logger.info({ jobId: job.id, collection: sink.collection, dropped }, 'destination in order');

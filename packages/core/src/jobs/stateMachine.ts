@@ -10,6 +10,7 @@ import {
   type SinkCounts,
   type SinkState,
 } from './records.ts';
+import { applyWebhook, type WebhookEvent, withOutbox } from './webhook.ts';
 
 /**
  * What may happen to a job, as pure decisions. The caller reads the records, asks here, and writes the answer
@@ -30,7 +31,8 @@ export type JobEvent =
   | { type: 'cancel' }
   | SinkEvent
   | IngestEvent
-  | RetryEvent;
+  | RetryEvent
+  | WebhookEvent;
 
 /** With a `reason` it is the system that pauses, and resumes only what it has paused itself. */
 export interface PauseEvent {
@@ -49,11 +51,12 @@ export interface RetryEvent {
 
 /**
  * `sinkDeferred`: indexing is about to be put off. `sinkFinished`: nothing is left to restore or to swap, or the
- * destination refuses it for good (`error`).
+ * destination refuses it for good (`error`). `run` is the ingestion that they are of: one that comes late must not be
+ * taken for the next one's, which may go elsewhere.
  */
 export type SinkEvent =
-  | { type: 'sinkDeferred'; hnswM: number }
-  | { type: 'sinkFinished'; error?: DocumentError };
+  | { type: 'sinkDeferred'; run: number; hnswM: number }
+  | { type: 'sinkFinished'; run: number; error?: DocumentError };
 
 export interface IngestEvent {
   type: 'ingest';
@@ -79,6 +82,8 @@ export interface ShardStored {
 /** The destination has taken the shard's vectors, of this many documents. */
 export interface ShardWritten {
   type: 'shardWritten';
+  /** The ingestion that it was written in. */
+  run: number;
   documents: number;
   /** Added to the job's own. */
   counts?: SinkCounts;
@@ -101,7 +106,9 @@ export type Refusal =
   | 'not_ended'
   | 'nothing_stored'
   | 'no_sink'
+  | 'other_run'
   | 'sink_open'
+  | 'not_due'
   | 'cancelled'
   | 'ended';
 
@@ -119,10 +126,24 @@ export function isEnded(job: Pick<JobRecord, 'status'>): boolean {
 }
 
 export function applyToJob(job: JobRecord, event: JobEvent, nowMs: number): Transition {
+  return told(job, decideJob(job, event, nowMs), nowMs);
+}
+
+/** Whatever ends a job puts its webhook into the outbox with the same write. */
+function told(before: JobRecord, transition: Transition, nowMs: number): Transition {
+  if (!transition.ok) return transition;
+  return { ...transition, job: withOutbox(before.status, transition.job, nowMs) };
+}
+
+function decideJob(job: JobRecord, event: JobEvent, nowMs: number): Transition {
+  if (event.type === 'webhook') {
+    const next = applyWebhook(job, event, nowMs);
+    return next === undefined ? refuse('not_due') : changed(next);
+  }
   if (event.type === 'ingest') return ingest(job, event, nowMs);
   if (event.type === 'retry') return retry(job, event);
   // Also of a cancelled job: what was put off there must be restored.
-  if (event.type === 'sinkFinished') return finishSink(job, event.error, nowMs);
+  if (event.type === 'sinkFinished') return finishSink(job, event, nowMs);
   if (isEnded(job)) return refuseEnded(job);
   switch (event.type) {
     case 'start':
@@ -142,6 +163,7 @@ export function applyToJob(job: JobRecord, event: JobEvent, nowMs: number): Tran
       return changed({ ...withoutReason(job), status: 'cancelled', finishedAtMs: nowMs });
     case 'sinkDeferred':
       if (job.sink?.indexing !== 'toDefer') return refuse('no_sink');
+      if (job.sink.run !== event.run) return refuse('other_run');
       return changed({ ...job, sink: { ...job.sink, indexing: 'deferred', hnswM: event.hnswM } });
   }
 }
@@ -192,8 +214,13 @@ function ingest(job: JobRecord, { destination, sink }: IngestEvent, nowMs: numbe
   });
 }
 
-function finishSink(job: JobRecord, error: DocumentError | undefined, nowMs: number): Transition {
+function finishSink(
+  job: JobRecord,
+  { run, error }: Extract<SinkEvent, { type: 'sinkFinished' }>,
+  nowMs: number,
+): Transition {
   if (job.sink === undefined || job.sink.finished) return refuse('no_sink');
+  if (job.sink.run !== run) return refuse('other_run');
   const next: JobRecord = {
     ...job,
     sink: { ...job.sink, finished: true },
@@ -210,9 +237,11 @@ export function applyToShard(
   nowMs: number,
 ): Transition {
   if (isEnded(job)) return refuseEnded(job);
-  return event.type === 'shardStored'
-    ? storeShard(job, shard, event, nowMs)
-    : writeShard(job, shard, event, nowMs);
+  const transition =
+    event.type === 'shardStored'
+      ? storeShard(job, shard, event, nowMs)
+      : writeShard(job, shard, event, nowMs);
+  return told(job, transition, nowMs);
 }
 
 function storeShard(job: JobRecord, shard: ShardRecord, event: ShardStored, nowMs: number): Transition {
@@ -258,6 +287,7 @@ function storeShard(job: JobRecord, shard: ShardRecord, event: ShardStored, nowM
 
 function writeShard(job: JobRecord, shard: ShardRecord, event: ShardWritten, nowMs: number): Transition {
   if (shard.state === 'pending') return refuse('not_stored');
+  if (event.run !== (job.sink?.run ?? 1)) return refuse('other_run');
   if (isWritten(job, shard)) return refuse('already_written');
   const next: JobRecord = {
     ...job,

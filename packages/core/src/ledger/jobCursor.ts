@@ -33,8 +33,13 @@ export function decodeCursor(cursor: string): JobPosition {
   return position;
 }
 
-/** Something is still to be done: also for a cancelled job whose destination must be put in order. */
-export function isOpen(job: { status: string; sink?: { finished: boolean } }): boolean {
+/** Something is still to be done: also for an ended job whose destination must be put in order, or whose webhook is to be told. */
+export function isOpen(job: {
+  status: string;
+  sink?: { finished: boolean };
+  webhook?: { delivery?: { state: string } };
+}): boolean {
   if (job.status === 'queued' || job.status === 'running' || job.status === 'paused') return true;
+  if (job.webhook?.delivery?.state === 'pending') return true;
   return job.sink !== undefined && !job.sink.finished;
 }
