@@ -84,7 +84,12 @@ function decide({ event, actor }: Step, seen: NonNullable<Actor['seen']>, failed
   if (event === 'store') return applyToShard(job, shard, stored(failed, actor), 5);
   if (event !== 'sink') return applyToJob(job, { type: event } as JobEvent, 5);
   if (job.options.destination === undefined) return { ok: false, reason: 'ended' };
-  return applyToShard(job, shard, { type: 'shardWritten', documents: shard.counts?.embedded ?? 0 }, 5);
+  return applyToShard(
+    job,
+    shard,
+    { type: 'shardWritten', run: 1, documents: shard.counts?.embedded ?? 0 },
+    5,
+  );
 }
 
 /**
@@ -235,7 +240,7 @@ test('a job with a destination ends when all is written and put in order, not be
     applyToShard(
       first.job,
       first.shard,
-      { type: 'shardWritten', documents: 1, counts, errors, errorsKey: 'e' },
+      { type: 'shardWritten', run: 1, documents: 1, counts, errors, errorsKey: 'e' },
       6,
     ),
   );
@@ -246,26 +251,29 @@ test('a job with a destination ends when all is written and put in order, not be
   assert.deepEqual(written.job.counts, { documents: 3, embedded: 2, written: 1, failed: 1 });
   assert.deepEqual(written.job.sink?.counts, counts);
   assert.equal(isEnded(written.job), false);
-  const again = applyToShard(written.job, written.shard, { type: 'shardWritten', documents: 1 }, 7);
+  const again = applyToShard(written.job, written.shard, { type: 'shardWritten', run: 1, documents: 1 }, 7);
   assert.deepEqual(again, { ok: false, reason: 'already_written' });
-  const deferred = applyToJob(written.job, { type: 'sinkDeferred', hnswM: 16 }, 7);
+  const deferred = applyToJob(written.job, { type: 'sinkDeferred', run: 1, hnswM: 16 }, 7);
   assert.ok(deferred.ok);
   assert.deepEqual([deferred.job.sink?.indexing, deferred.job.sink?.hnswM], ['deferred', 16]);
-  assert.deepEqual(applyToJob(deferred.job, { type: 'sinkDeferred', hnswM: 0 }, 7), {
+  assert.deepEqual(applyToJob(deferred.job, { type: 'sinkDeferred', run: 1, hnswM: 0 }, 7), {
     ok: false,
     reason: 'no_sink',
   });
-  const finished = applyToJob(deferred.job, { type: 'sinkFinished' }, 8);
+  const finished = applyToJob(deferred.job, { type: 'sinkFinished', run: 1 }, 8);
   assert.ok(finished.ok);
   assert.deepEqual([finished.job.status, finished.job.finishedAtMs], ['completed', 8]);
-  assert.deepEqual(applyToJob(finished.job, { type: 'sinkFinished' }, 9), { ok: false, reason: 'no_sink' });
+  assert.deepEqual(applyToJob(finished.job, { type: 'sinkFinished', run: 1 }, 9), {
+    ok: false,
+    reason: 'no_sink',
+  });
 });
 
 test('a cancelled job can still be put in order, and stays cancelled', () => {
   const cancelled = applyToJob(sinkJob(), { type: 'cancel' }, 5);
   assert.ok(cancelled.ok);
   const error = { id: '', code: 'sink_rejected' as const, message: 'gone' };
-  const finished = applyToJob(cancelled.job, { type: 'sinkFinished', error }, 6);
+  const finished = applyToJob(cancelled.job, { type: 'sinkFinished', run: 1, error }, 6);
   assert.ok(finished.ok);
   assert.deepEqual([finished.job.status, finished.job.sink?.finished], ['cancelled', true]);
   assert.deepEqual(finished.job.errors, [error]);
@@ -274,7 +282,9 @@ test('a cancelled job can still be put in order, and stays cancelled', () => {
 test('a destination that took nothing fails the job', () => {
   const start = { ...sinkJob(), sink: { ...sinkJob().sink!, finished: true } };
   const first = taken(applyToShard(start, shard(0), stored(0), 5));
-  const written = taken(applyToShard(first.job, first.shard, { type: 'shardWritten', documents: 0 }, 6));
+  const written = taken(
+    applyToShard(first.job, first.shard, { type: 'shardWritten', run: 1, documents: 0 }, 6),
+  );
   assert.equal(written.job.status, 'failed');
 });
 
@@ -292,12 +302,12 @@ test('what is stored can be ingested again: a shard is written once in each inge
       ['running', 0, run],
     );
     assert.equal(opened.job.finishedAtMs, undefined);
-    const written = taken(applyToShard(opened.job, record, { type: 'shardWritten', documents: 2 }, 7));
+    const written = taken(applyToShard(opened.job, record, { type: 'shardWritten', run, documents: 2 }, 7));
     assert.deepEqual([written.job.status, written.job.counts.written], ['completed', 2]);
     const twice = applyToShard(
       { ...written.job, status: 'running' },
       written.shard,
-      { type: 'shardWritten', documents: 2 },
+      { type: 'shardWritten', run, documents: 2 },
       7,
     );
     assert.deepEqual(twice, { ok: false, reason: 'already_written' });
@@ -308,4 +318,21 @@ test('what is stored can be ingested again: a shard is written once in each inge
   assert.deepEqual(applyToJob(open, event, 8), { ok: false, reason: 'sink_open' });
   const failed = taken(applyToShard(job(1, false), shard(0), stored(3), 5));
   assert.deepEqual(applyToJob(failed.job, event, 6), { ok: false, reason: 'nothing_stored' });
+});
+
+test('what an earlier ingestion still had to say is not taken for the next one', () => {
+  const finished = { ...sinkJob().sink!, finished: true };
+  const first = taken(applyToShard({ ...sinkJob(), sink: finished }, shard(0), stored(1), 5));
+  const cancelled = applyToJob(first.job, { type: 'cancel' }, 6);
+  assert.ok(cancelled.ok);
+  const { run: _, ...sink } = { ...sinkJob().sink!, collection: 'other' };
+  const destination = qdrantDestination('other');
+  const second = applyToJob(cancelled.job, { type: 'ingest', destination, sink }, 7);
+  assert.ok(second.ok);
+  const late = { ok: false, reason: 'other_run' };
+  const written = { type: 'shardWritten' as const, run: 1, documents: 2 };
+  assert.deepEqual(applyToShard(second.job, first.shard, written, 8), late);
+  assert.deepEqual(applyToJob(second.job, { type: 'sinkDeferred', run: 1, hnswM: 16 }, 8), late);
+  assert.deepEqual(applyToJob(second.job, { type: 'sinkFinished', run: 1 }, 8), late);
+  assert.ok(applyToShard(second.job, first.shard, { ...written, run: 2 }, 8).ok);
 });

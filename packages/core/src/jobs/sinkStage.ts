@@ -91,8 +91,10 @@ async function write(
   const { writer, storage, ledger, observer } = deps;
   if (shard.resultKey === undefined) return NOTHING_TO_WRITE;
   const [results, documents] = await Promise.all([storage.get(shard.resultKey), storage.get(shard.inputKey)]);
-  // Deleted meanwhile, or it would be there.
-  if (results === undefined) return undefined;
+  if (results === undefined) {
+    const current = await ledger.readJob(job.id);
+    return current === undefined || isEnded(current) ? undefined : lost(shard);
+  }
   const cancelled = new AbortController();
   const watch = setInterval(() => {
     ledger.readJob(job.id).then(
@@ -121,6 +123,12 @@ async function write(
   } finally {
     clearInterval(watch);
   }
+}
+
+/** Their ids went with the blob; one entry stands for all of them, so that the job can end and say so. */
+function lost({ ordinal, documents }: ShardRecord): WriteReport {
+  const message = `The results of the ${documents} documents of shard ${ordinal} are missing from the storage.`;
+  return { ...NOTHING_TO_WRITE, failed: [{ id: '', message }] };
 }
 
 /** What another try would only get again. */
