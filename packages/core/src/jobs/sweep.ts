@@ -6,7 +6,10 @@ import type { JobRecord } from './records.ts';
 import { isEnded } from './stateMachine.ts';
 import { UPLOAD_SILENCE_MS } from './uploadWriter.ts';
 
-/** Twice the silence after which an upload gives itself up: nothing that still goes on is this old. */
+/**
+ * Twice the silence after which an upload gives itself up: nothing that still goes on is this old. Younger blobs may
+ * be of an upload, a retry or an attempt that has stored, but not yet recorded, what it made.
+ */
 export const DEAD_UPLOAD_AFTER_MS = 2 * UPLOAD_SILENCE_MS;
 
 export interface SweepDeps {
@@ -17,7 +20,8 @@ export interface SweepDeps {
 
 /**
  * Removes what crashes left in the storage: uploads that were never committed, results of deleted jobs,
- * and the blobs of attempts that lost. A blob whose attempt could still win is never touched.
+ * and the blobs of attempts that lost. A blob whose attempt could still win is never touched, nor a young one: the
+ * job may have been opened again since its record was read.
  */
 export async function sweepStorage(deps: SweepDeps, nowMs: number, signal?: AbortSignal): Promise<void> {
   const newestAtMs = new Map<string, number>();
@@ -48,10 +52,11 @@ async function removeLosers(
   nowMs: number,
 ): Promise<void> {
   const unknown = new Map<string, number>();
-  for await (const { key } of storage.list(resultsPrefix(job.id))) unknown.set(key, ordinalOf(key));
-  // What a retry has stored it may still record.
-  for await (const { key, modifiedAtMs } of storage.list(inputPrefix(job.id)))
-    if (isRetryKey(key) && nowMs - modifiedAtMs > DEAD_UPLOAD_AFTER_MS) unknown.set(key, -1);
+  const isOld = ({ modifiedAtMs }: { modifiedAtMs: number }) => nowMs - modifiedAtMs > DEAD_UPLOAD_AFTER_MS;
+  for await (const blob of storage.list(resultsPrefix(job.id)))
+    if (isOld(blob)) unknown.set(blob.key, ordinalOf(blob.key));
+  for await (const blob of storage.list(inputPrefix(job.id)))
+    if (isRetryKey(blob.key) && isOld(blob)) unknown.set(blob.key, -1);
   if (unknown.size === 0) return;
   const open = new Set<number>();
   for await (const shard of ledger.shards(job.id)) {
