@@ -57,7 +57,7 @@ for i = 6, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
 return 1`,
 };
 
-/** Removes a leftover from the open index, unless a writer has touched it since it was read. */
+/** Removes an entry of the open index, unless a writer has touched it since it was read. */
 const FORGET_OPEN: RedisScript = {
   name: 'trivecForgetOpen',
   keys: 1,
@@ -153,8 +153,10 @@ export class RedisLedger implements LedgerStore {
   compareAndSwap(job: JobRecord, shards: readonly ShardRecord[] = []): Promise<boolean> {
     return guard(async () => {
       const next: JobRecord = { ...job, version: job.version + 1 };
+      const closes = !isOpen(job);
+      const touchedAt = closes ? await this.#redis.zscore(this.#openKey, job.id) : null;
       // each time, not only when it opens: the index then heals by itself
-      if (isOpen(job)) await this.#redis.zadd(this.#openKey, Date.now(), job.id);
+      if (!closes) await this.#redis.zadd(this.#openKey, Date.now(), job.id);
       const swapped = await runScript<number>(
         this.#redis,
         COMPARE_AND_SWAP,
@@ -167,7 +169,9 @@ export class RedisLedger implements LedgerStore {
         randomUUID(),
         ...shards.flatMap(shardField),
       );
-      if (swapped === 1 && !isOpen(job)) await this.#redis.zrem(this.#openKey, job.id);
+      // whoever has opened it again since has touched the entry, and keeps it
+      if (swapped === 1 && touchedAt !== null)
+        await runScript(this.#redis, FORGET_OPEN, this.#openKey, job.id, touchedAt);
       return swapped === 1;
     });
   }
