@@ -181,9 +181,9 @@ export const OPTIONS = {
   ),
   modelDtype: option(
     'MODEL_DTYPE',
-    Type.Enum(['fp32', 'fp16', 'int8-dynamic']),
+    Type.Enum(['fp32', 'fp16', 'int8', 'int8-precise', 'int8-dynamic']),
     undefined,
-    'Which published files to take: fp32, fp16 or int8-dynamic (smaller and faster on CPUs; a vector then depends a little on its neighbours in the batch). Default: fp32, or what the folder has.',
+    'fp32, fp16 and int8-dynamic take the files published as such (with int8-dynamic a vector depends a little on its neighbours in the batch). int8 and int8-precise are made from the fp32 files once, beside them: the fast choice on CPUs, the same vector in any batch. Default: fp32, or what the folder has.',
   ),
   modelsFile: option(
     'MODELS_FILE',

@@ -3,6 +3,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import { describeModelFolder, type ModelDescription } from './folder.ts';
 import { findCached, type HubConfig, type Progress, pullModel } from './hub.ts';
 import { type LocateConfig, type LocatedModel, locateModel } from './locate.ts';
+import { describeRewritten, isRewritten } from './rewritten.ts';
 
 export type ModelConfig = HubConfig & LocateConfig;
 
@@ -20,7 +21,9 @@ export async function describeModel(
 ): Promise<ModelDescription> {
   const located = await locateModel(name, config);
   const folder = located.folder ?? (await fetchFolder(located, config, logger));
-  return describeModelFolder(folder, located);
+  return isRewritten(config.modelDtype)
+    ? describeRewritten(folder, config.modelDtype, located, logger)
+    : describeModelFolder(folder, located);
 }
 
 async function fetchFolder(

@@ -67,6 +67,8 @@ export interface DescribeOptions {
   choice?: GraphChoice | undefined;
   /** What the catalog says of it; goes before what the folder says. */
   stated?: Partial<CatalogEntry> | undefined;
+  /** The precision that trivec itself gave the files; goes before what they say, which was said of their source. */
+  rewrittenAs?: string | undefined;
 }
 
 /**
@@ -75,7 +77,7 @@ export interface DescribeOptions {
  */
 export async function describeModelFolder(
   folder: string,
-  { name, aliases = [], choice = {}, stated = {} }: DescribeOptions = {},
+  { name, aliases = [], choice = {}, stated = {}, rewrittenAs }: DescribeOptions = {},
 ): Promise<ModelDescription> {
   const files = await findModelFiles(folder, choice);
   const [own, config, tokenizer] = [
@@ -103,7 +105,7 @@ export async function describeModelFolder(
       `The graph of ${folder} gives token vectors only; 1_Pooling/config.json or "pooling" in trivec.json must say how to pool them.`,
     );
   const hiddenSize = numberOf(config.hidden_size) ?? 0;
-  const dtype = own.dtype ?? choice.dtype ?? guessDtype(files.graph, inspection);
+  const dtype = rewrittenAs ?? own.dtype ?? choice.dtype ?? guessDtype(files.graph, inspection);
   const plan = reranker?.heads ?? { ...heads, ignoredSparseIds: special.ignoredSparseIds };
   const maxTokens = await readMaxTokens(folder, config, tokenizerConfig, [own.maxTokens, stated.maxTokens]);
   const denseDims = kind === 'reranker' || plan.dense === undefined ? 0 : (contract.denseDims ?? hiddenSize);

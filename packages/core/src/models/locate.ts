@@ -6,6 +6,7 @@ import { TrivecError } from '../errors.ts';
 import { type CatalogEntry, FILE_DTYPES, findInCatalog, readCatalog, shortName } from './catalog.ts';
 import type { GraphChoice } from './graphFile.ts';
 import type { HubModel } from './hub.ts';
+import { publishedDtype } from './rewritten.ts';
 
 /** Models that come with trivec, by the name they are asked for. */
 export const BUILT_IN: Readonly<Record<string, string>> = {
@@ -36,17 +37,17 @@ const HUB_ID = /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/;
  * or `invalid_config` for a mistake in MODELS_FILE or a precision that is not published.
  */
 export async function locateModel(name: string, config: LocateConfig): Promise<LocatedModel> {
-  const dtype = config.modelDtype as GraphChoice['dtype'];
+  const dtype = publishedDtype(config.modelDtype);
   const folder = await findFolder(name, config.modelsDir);
   if (folder !== undefined)
     return { name: folder.name, aliases: [basename(name)], folder: folder.path, choice: { dtype } };
   const catalog = await readCatalog(config.modelsFile);
   const entry = findInCatalog(catalog, name);
-  if (entry !== undefined) return fromCatalog(entry, name, dtype);
+  if (entry !== undefined) return fromCatalog(entry, name, config.modelDtype);
   if (HUB_ID.test(name)) {
     const choice = { dtype };
     return {
-      name: withDtype(name, dtype),
+      name: withDtype(name, config.modelDtype),
       aliases: [name, shortName(name)],
       hub: { repo: name, revision: 'main', choice },
       choice,
@@ -75,8 +76,8 @@ async function findFolder(
   return isThere ? { name: undefined, path: resolve(name) } : undefined;
 }
 
-function fromCatalog(entry: CatalogEntry, asked: string, dtype: GraphChoice['dtype']): LocatedModel {
-  const choice = chooseFrom(entry, dtype);
+function fromCatalog(entry: CatalogEntry, asked: string, dtype: Config['modelDtype']): LocatedModel {
+  const choice = chooseFrom(entry, publishedDtype(dtype));
   const common = {
     name: withDtype(entry.name, dtype),
     aliases: [asked, entry.name, shortName(entry.name)],
@@ -104,7 +105,7 @@ function chooseFrom({ name, files }: CatalogEntry, dtype: GraphChoice['dtype']):
 }
 
 /** Vectors of another precision are other vectors: the name says so wherever they go. */
-function withDtype(name: string, dtype: GraphChoice['dtype']): string {
+function withDtype(name: string, dtype: Config['modelDtype']): string {
   return dtype === undefined || dtype === 'fp32' ? name : `${name}@${dtype}`;
 }
 
