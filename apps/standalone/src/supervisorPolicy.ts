@@ -19,7 +19,8 @@ export interface RestartPolicy {
 export const DEFAULT_POLICY: RestartPolicy = {
   firstDelayMs: 500,
   maxDelayMs: 30_000,
-  maxCrashes: 6,
+  // A document that kills the process takes four crashes to be convicted, and two of them may come together.
+  maxCrashes: 12,
   healthyMs: 60_000,
 };
 
