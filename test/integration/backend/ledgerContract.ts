@@ -179,6 +179,39 @@ export function ledgerContract(backends: TestBackends): void {
     await store.deleteJob(next.id);
   });
 
+  test('a note is of one shard, the last one stays, and it goes with its job', async () => {
+    const store = await ledger();
+    const record = job();
+    await store.commitJob(record);
+    assert.equal(await store.readNote(record.id, 0), undefined);
+    await store.writeNote(record.id, 0, 'first');
+    await store.writeNote(record.id, 0, 'second');
+    await store.writeNote(record.id, 1, 'of another');
+    assert.equal(await store.readNote(record.id, 0), 'second');
+    await store.writeNote(record.id, 0, undefined);
+    await store.writeNote(record.id, 7, undefined);
+    assert.equal(await store.readNote(record.id, 0), undefined);
+    assert.equal(await store.readNote(record.id, 1), 'of another');
+    await store.deleteJob(record.id);
+    assert.equal(await store.readNote(record.id, 1), undefined);
+  });
+
+  test('an ended job whose webhook is still to be told is open', async () => {
+    const store = await ledger();
+    const delivery = { state: 'pending', attempts: 0, nextAtMs: 1 } as const;
+    const webhook = { url: 'https://example.org', secret: '', closings: 1, delivery };
+    const record = job({ status: 'completed', webhook });
+    await store.commitJob(record);
+    assert.ok((await store.listOpenJobs()).includes(record.id));
+    const told = {
+      ...record,
+      webhook: { ...webhook, delivery: { ...delivery, state: 'delivered' as const } },
+    };
+    assert.ok(await store.compareAndSwap(told));
+    assert.ok(!(await store.listOpenJobs()).includes(record.id));
+    await store.deleteJob(record.id);
+  });
+
   test('deleting takes job, shards and list entries, also of a job never committed', async () => {
     const store = await ledger();
     const owner = randomUUID();
