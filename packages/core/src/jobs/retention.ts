@@ -23,9 +23,12 @@ export async function expireJobs(
   let cursor: string | undefined;
   do {
     const page = await ledger.store.listJobs({ limit: PAGE, ...(cursor !== undefined && { cursor }) });
-    for (const job of page.jobs) {
+    for (const listed of page.jobs) {
       if (signal?.aborted) return;
-      if (!hasExpired(job, nowMs)) continue;
+      if (!hasExpired(listed, nowMs)) continue;
+      // The deletions before it take their time: a client may have opened it again since it was listed.
+      const job = await ledger.store.readJob(listed.id);
+      if (job === undefined || !hasExpired(job, nowMs)) continue;
       // The record first: nobody finds half a job, and the sweep finds the blobs should this process die.
       await ledger.store.deleteJob(job.id);
       await storage.deletePrefix(resultsPrefix(job.id));
