@@ -43,14 +43,8 @@ export async function enqueuePending(
   let added = 0;
   let index = 0;
   for await (const ordinals of pendingOrdinals(ledger, job.id)) {
-    const items = ordinals.map((ordinal) => {
-      const data = { jobId: job.id, ordinal };
-      return { id: shardQueueId(data, 'embed'), data, fairOffset: step * index++ };
-    });
-    const present = await queue.present(items.map(({ id }) => id));
-    const missing = items.filter(({ id }) => !present.has(id));
-    if (missing.length > 0) await queue.add(missing);
-    added += missing.length;
+    added += await addMissing(queue, 'embed', job.id, ordinals, (i) => step * (index + i));
+    index += ordinals.length;
   }
   return added;
 }
@@ -77,12 +71,12 @@ export async function enqueueStored(
   const queue = sinkQueue();
   const { total, written } = job.shards;
   if (isEnded(job) || written === total)
-    return job.sink.finished ? 0 : addMissing(queue, job.id, [total - 1], 0);
+    return job.sink.finished ? 0 : addMissing(queue, 'sink', job.id, [total - 1], () => 0);
   let added = 0;
   let index = 0;
   let page: number[] = [];
   const flush = async () => {
-    added += await addMissing(queue, job.id, page, index);
+    added += await addMissing(queue, 'sink', job.id, page, (i) => index + i);
     index += page.length;
     page = [];
   };
@@ -97,13 +91,14 @@ export async function enqueueStored(
 
 async function addMissing(
   queue: WorkQueue<ShardPointer>,
+  stage: 'embed' | 'sink',
   jobId: string,
   ordinals: readonly number[],
-  firstIndex: number,
+  fairOffsetOf: (index: number) => number,
 ): Promise<number> {
   const items = ordinals.map((ordinal, i) => {
     const data = { jobId, ordinal };
-    return { id: shardQueueId(data, 'sink'), data, fairOffset: firstIndex + i };
+    return { id: shardQueueId(data, stage), data, fairOffset: fairOffsetOf(i) };
   });
   const present = await queue.present(items.map(({ id }) => id));
   const missing = items.filter(({ id }) => !present.has(id));

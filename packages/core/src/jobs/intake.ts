@@ -56,8 +56,7 @@ export async function submitJob(deps: IntakeDeps, input: IntakeInput): Promise<S
   const keyed = input.idempotencyKey === undefined ? undefined : newKeyed(input, options, rules);
   const earlier = keyed && (await deps.ledger.readKeyedJob(keyed.digest));
   if (earlier !== undefined) return repeated(deps, input, rules, keyed!, earlier);
-  const createdAtMs = Date.now();
-  const newId = newJobId(createdAtMs);
+  const newId = newJobId(Date.now());
   const id = keyed === undefined ? newId : withDigest(newId, keyed.digest);
   const model = pinnedModel(input, options);
   const plan =
@@ -93,7 +92,8 @@ export async function submitJob(deps: IntakeDeps, input: IntakeInput): Promise<S
       ...(made && { sink: { ...made.state, run: 1 } }),
       ...(webhook && { webhook }),
       ...(keyed !== undefined && { idempotency: { digest: keyed.digest, request: keyed.hash.digest() } }),
-      createdAtMs,
+      // Not when the upload began: a list takes an old entry that has no job yet for a leftover.
+      createdAtMs: Date.now(),
     };
     const holder = await deps.ledger.commitJob(job);
     if (holder === id) return { job, again: false };
