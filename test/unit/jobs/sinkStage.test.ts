@@ -4,7 +4,7 @@ import { Ledger } from '@trivec/core/jobs/ledger';
 import type { SinkState } from '@trivec/core/jobs/records';
 import { NO_SINK_COUNTS } from '@trivec/core/jobs/sinkPlan';
 import { runSinkShard, type SinkStageDeps } from '@trivec/core/jobs/sinkStage';
-import { NOTHING_TO_WRITE } from '@trivec/core/jobs/sinkWrite';
+import { NOTHING_TO_WRITE, writeShard } from '@trivec/core/jobs/sinkWrite';
 import { resolveDestination } from '@trivec/core/sinks/qdrant/destination';
 import { ANYONE, documents, jobRig } from '../../support/jobRig.ts';
 
@@ -47,6 +47,14 @@ test('results that the storage has lost fail their shard, and the job ends', asy
   assert.deepEqual([job.status, job.counts.written, job.shards.written], ['failed', 0, 1]);
   const [error] = await Array.fromAsync(await rig.service.errors(id, ANYONE));
   assert.match(error!.message, /results of the 3 documents of shard 0 are missing/);
+});
+
+test('damaged results fail their shard instead of being tried for ever', async () => {
+  const task = { results: Buffer.from('not Arrow'), collection: 'docs', destination, mark: 'job_a' };
+  const { signal } = new AbortController();
+  const report = await writeShard({} as SinkStageDeps['sink'], task, { signal });
+  assert.deepEqual([report.documents, report.failed.length], [0, 1]);
+  assert.match(report.failed[0]!.message, /damaged/);
 });
 
 test('a write that ends after the next ingestion began does not count for it', async () => {

@@ -17,7 +17,7 @@ import {
   type ShardRecord,
   type SinkState,
 } from './records.ts';
-import { NOTHING_TO_WRITE } from './sinkWrite.ts';
+import { lostShard, NOTHING_TO_WRITE } from './sinkWrite.ts';
 import type { SinkWriter } from './sinkWriter.ts';
 import { isEnded, SHOWN_ERRORS } from './stateMachine.ts';
 
@@ -93,7 +93,11 @@ async function write(
   const [results, documents] = await Promise.all([storage.get(shard.resultKey), storage.get(shard.inputKey)]);
   if (results === undefined) {
     const current = await ledger.readJob(job.id);
-    return current === undefined || isEnded(current) ? undefined : lost(shard);
+    if (current === undefined || isEnded(current)) return undefined;
+    const { ordinal, documents: count } = shard;
+    return lostShard(
+      `The results of the ${count} documents of shard ${ordinal} are missing from the storage.`,
+    );
   }
   const cancelled = new AbortController();
   const watch = setInterval(() => {
@@ -123,12 +127,6 @@ async function write(
   } finally {
     clearInterval(watch);
   }
-}
-
-/** Their ids went with the blob; one entry stands for all of them, so that the job can end and say so. */
-function lost({ ordinal, documents }: ShardRecord): WriteReport {
-  const message = `The results of the ${documents} documents of shard ${ordinal} are missing from the storage.`;
-  return { ...NOTHING_TO_WRITE, failed: [{ id: '', message }] };
 }
 
 /** What another try would only get again. */

@@ -34,16 +34,18 @@ const NOTHING: Omit<WriteReport, 'failed'> = {
 };
 
 /**
- * Writes a shard. What Qdrant refuses altogether (the key, a collection that is gone) fails every document;
- * what may heal is thrown: `sink_unavailable`, and the signal's reason.
+ * Writes a shard. What Qdrant refuses altogether (the key, a collection that is gone) fails every document, and so does
+ * a damaged blob, which the next try would find the same; what may heal is thrown: `sink_unavailable`, and the signal's reason.
  */
 export async function writeShard(
   sink: QdrantSink,
   task: WriteTask,
   options: WriteOptions,
 ): Promise<WriteReport> {
-  const columns = readArrow(task.results);
-  const documents = task.documents === undefined ? [] : readShardDocuments(Buffer.from(task.documents));
+  const read = readTask(task);
+  if (read === undefined)
+    return lostShard('The results or the documents of a shard are damaged in the storage.');
+  const { columns, documents } = read;
   try {
     return await writeDocuments(
       {
@@ -63,5 +65,21 @@ export async function writeShard(
   }
 }
 
+function readTask({ results, documents }: WriteTask) {
+  try {
+    return {
+      columns: readArrow(results),
+      documents: documents === undefined ? [] : readShardDocuments(Buffer.from(documents)),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
 /** A shard that has no results: all of its documents failed before. */
 export const NOTHING_TO_WRITE: WriteReport = { ...NOTHING, failed: [] };
+
+/** The ids went with the blob; one entry stands for all documents, so that the job can end and say so. */
+export function lostShard(message: string): WriteReport {
+  return { ...NOTHING, failed: [{ id: '', message }] };
+}
