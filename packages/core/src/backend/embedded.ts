@@ -23,7 +23,14 @@ UPDATE bullmq.job
 
 /** The embedded Postgres has no autovacuum; dead rows of finished items would slow every scan for work. */
 const VACUUM_INTERVAL_MS = 10 * 60_000;
-const VACUUMED_TABLES = ['bullmq.job', 'bullmq.event', 'bullmq.meta', 'trivec.jobs', 'trivec.shards'];
+const VACUUMED_TABLES = [
+  'bullmq.job',
+  'bullmq.event',
+  'bullmq.meta',
+  'trivec.jobs',
+  'trivec.shards',
+  'trivec.notes',
+];
 
 /**
  * The backend of one process, kept in DATA_DIR. Throws `data_dir_in_use` while another process has it,
