@@ -49,7 +49,10 @@ export const jobRoutes: Routes = async (app, { services }) => {
         summary: 'Delete a job with its documents and results, whatever its state',
         tags: ['jobs'],
         params: JobParams,
-        response: { 204: Type.Null({ description: 'Gone.' }), ...errorResponses('job_not_found') },
+        response: {
+          204: Type.Null({ description: 'Gone.' }),
+          ...errorResponses('job_not_found', 'storage_unavailable', 'sink_unavailable'),
+        },
       },
     },
     async (request, reply) => {
@@ -72,7 +75,15 @@ export const jobRoutes: Routes = async (app, { services }) => {
           summary,
           tags: ['jobs'],
           params: JobParams,
-          response: { 200: Type.Ref('Job#'), ...errorResponses('job_not_found', 'job_conflict') },
+          response: {
+            200: Type.Ref('Job#'),
+            ...errorResponses(
+              'job_not_found',
+              'job_conflict',
+              // The failed documents are stored once more.
+              ...(action === 'retry' ? (['storage_unavailable', 'storage_full'] as const) : []),
+            ),
+          },
         },
       },
       async (request) => jobView(await jobs[action](request.params.id, viewerOf(request)), Date.now()),
