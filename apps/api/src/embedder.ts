@@ -218,7 +218,7 @@ function tooManyTokens(name: string, tokens: number, maxTokens: number, model: M
 }
 
 /** Each output once, in the order asked for. `unknown_output` for one that there is not, or that the model lacks. */
-export function checkOutputs(asked: readonly string[], model: ModelInfo): Output[] {
+function checkOutputs(asked: readonly string[], model: ModelInfo): Output[] {
   if (model.kind === 'reranker') {
     throw new TrivecError(
       'invalid_request',

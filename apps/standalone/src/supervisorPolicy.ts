@@ -29,7 +29,7 @@ export type RestartDecision =
   | { action: 'restart'; delayMs: number; crashes: number };
 
 /** The exit code of a process that another start would end in just the same way, such as a bad option. */
-export const CONFIG_EXIT_CODE = 2;
+const CONFIG_EXIT_CODE = 2;
 
 /**
  * What follows the end of the process. `crashes` counts those in a row before this one.

@@ -102,7 +102,7 @@ export function publicMessage(error: TrivecError): string {
 }
 
 /** What happened inside is for the log: a 500 says only where to look, but for a text that the model cannot run. */
-export function errorBody(error: TrivecError, id: string): ErrorBody {
+function errorBody(error: TrivecError, id: string): ErrorBody {
   return {
     error: {
       code: error.code,

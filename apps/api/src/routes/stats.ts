@@ -2,7 +2,7 @@ import { type Static, Type } from 'typebox';
 import { errorResponses } from '../schemas/common.ts';
 import type { Routes, Services } from '../services.ts';
 
-export const StatsSchema = Type.Object({
+const StatsSchema = Type.Object({
   uptimeSeconds: Type.Number({ description: 'Of this API process, as all that follows but the models.' }),
   requests: Type.Integer({ description: 'Answered, whatever the answer.' }),
   refused: Type.Integer({ description: 'Told to come back later, before any work.' }),

@@ -38,7 +38,7 @@ export function searchCollection(
 }
 
 /** Hits as text of about `width` columns. */
-export function hitsText({ hits }: CollectionSearchAnswer, width: number): string {
+function hitsText({ hits }: CollectionSearchAnswer, width: number): string {
   const indent = '    ';
   return hits
     .map(({ id, chunk, score, text, payload }, index) => {

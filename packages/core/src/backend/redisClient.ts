@@ -108,7 +108,7 @@ export function redisError(error: unknown): TrivecError {
   return new TrivecError('internal', `Redis: ${message}`, { cause: error });
 }
 
-export function withoutCredentials(url: string): string {
+function withoutCredentials(url: string): string {
   const { protocol, host, pathname } = new URL(url);
   return `${protocol}//${host}${pathname === '/' ? '' : pathname}`;
 }

@@ -3,7 +3,7 @@ import { type FieldMapping, mapRecord } from './fields.ts';
 import { describePlace, type Place, paramOf } from './place.ts';
 import type { Document } from './records.ts';
 
-export const MAX_ID_BYTES = 512;
+const MAX_ID_BYTES = 512;
 
 const FIELDS = ['id', 'text', 'payload'];
 

@@ -8,7 +8,7 @@ import type { BlobStore } from '../storage/blobStore.ts';
 import type { DocumentSource, ServerSource } from './serviceTypes.ts';
 
 /** Where clients' own objects lie in the storage: `imports/<owner>/…`. */
-export const IMPORTS_PREFIX = 'imports/';
+const IMPORTS_PREFIX = 'imports/';
 
 const NAMES = /\.(ndjson|jsonl)(\.gz)?$/;
 const MAX_OBJECTS = 100_000;

@@ -33,7 +33,7 @@ export function elementBytes(dataType: number): number | undefined {
   return ELEMENT_BYTES[dataType as DataType];
 }
 
-export function dimsOf(tensor: TensorProto): number[] {
+function dimsOf(tensor: TensorProto): number[] {
   return tensor.dims.map(Number);
 }
 

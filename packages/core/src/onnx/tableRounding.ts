@@ -9,7 +9,7 @@ import { quantizeRows } from './weightRounding.ts';
 const CHUNK_VALUES = 8 * 1024 ** 2;
 const TO_FLOAT = { to: BigInt(DataType.FLOAT) };
 /** Largest finite fp16. */
-export const HALF_MAX = 65504;
+const HALF_MAX = 65504;
 
 /** Values as fp16, or undefined when one of them is out of its range. */
 export function toHalf(values: Float32Array): Float16Array | undefined {

@@ -3,7 +3,7 @@ import { type TSchema, Type } from 'typebox';
 import { type ErrorSpeaker, publicMessage } from '../../plugins/errors.ts';
 import { peerResponses } from './peer.ts';
 
-export const TeiErrorSchema = Type.Object({ error: Type.String(), error_type: Type.String() });
+const TeiErrorSchema = Type.Object({ error: Type.String(), error_type: Type.String() });
 export const TeiOpenAiErrorSchema = Type.Object({
   message: Type.String(),
   code: Type.Integer(),

@@ -72,7 +72,7 @@ export function createBody(rules: CollectionRules): CreateCollection {
 }
 
 /** The name under which job `jobId` builds a replacement of `name`. */
-export function asideName(name: string, jobId: string): string {
+function asideName(name: string, jobId: string): string {
   return `${name}__trivec_${jobId}`;
 }
 

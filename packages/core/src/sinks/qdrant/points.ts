@@ -49,7 +49,7 @@ export type PointsOfDocument =
   | { refused: string };
 
 /** A multivector holds fewer floats than this (qdrant 1.18 and 1.19, `MAX_MULTIVECTOR_FLATTENED_LEN`). */
-export const MULTIVECTOR_FLOATS_LIMIT = 1_048_576;
+const MULTIVECTOR_FLOATS_LIMIT = 1_048_576;
 
 /** Rows of `dims` that one multivector may have: 1,023 of 1024. */
 export function maxMultivectorRows(dims: number): number {
