@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Backend } from '../backend/backend.ts';
 import type { Config } from '../config.ts';
 import type { ReplyTo, TokenizeTask } from '../engine/tasks.ts';
@@ -156,8 +157,8 @@ export class JobService {
     if (!isEnded(job)) throw new TrivecError('job_conflict', `The job is ${job.status}; it must have ended.`);
     const destination = resolveDestination(requested);
     const { outputs } = job.options;
-    // An ingestion has a name of its own: a replacement of an earlier one may stand aside still.
-    const source = { jobId: `${id}_${(job.sink?.run ?? 0) + 1}`, outputs, ...job.model };
+    // An ingestion has a name of its own: a replacement of an earlier one, or one asked for at the same moment, may stand aside still.
+    const source = { jobId: `${id}_${randomBytes(4).toString('hex')}`, outputs, ...job.model };
     const plan = await planSink(this.deps.qdrant, destination, source);
     const { state, undo } = await makeSink(this.deps.qdrant, plan);
     const result = await this.ledger.applyToJob(id, { type: 'ingest', destination, sink: state });

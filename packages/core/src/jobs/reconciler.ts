@@ -1,4 +1,5 @@
 import type { Backend } from '../backend/backend.ts';
+import { TrivecError } from '../errors.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { WebhookSender } from '../webhooks/sender.ts';
@@ -57,23 +58,32 @@ export class Reconciler {
     await this.outbox?.close();
   }
 
-  /** Enqueues what no queue knows. Throws `backend_unavailable`. */
+  /** Enqueues what no queue knows. A job in trouble keeps none of the others waiting. Throws `backend_unavailable`. */
   async reconcile(): Promise<void> {
     for (const jobId of await this.ledger.store.listOpenJobs()) {
       if (this.closing.signal.aborted) return;
-      const nowMs = Date.now();
-      const found = await this.ledger.store.readJob(jobId);
-      const job = found && (await this.resumeWithRoom(found));
-      if (job === undefined) continue;
-      this.outbox?.offer(job, nowMs);
-      const passed = await enqueueStored(this.ledger, () => this.deps.backend.sinkQueue(), job);
-      if (passed > 0)
-        this.deps.logger.info({ jobId, shards: passed }, 'passed stored shards to the sink queue');
-      if (job.status !== 'queued' && job.status !== 'running') continue;
-      const queue = this.deps.backend.shardQueue(job.model.fingerprint);
-      const added = await enqueuePending(this.ledger, queue, job);
-      if (added > 0) this.deps.logger.info({ jobId, shards: added }, 'enqueued shards that no queue knew');
+      try {
+        await this.reconcileJob(jobId);
+      } catch (error) {
+        if (error instanceof TrivecError && error.code === 'backend_unavailable') throw error;
+        this.deps.logger.warn({ err: error, jobId }, 'looking after a job failed; it is tried again');
+      }
     }
+  }
+
+  private async reconcileJob(jobId: string): Promise<void> {
+    const nowMs = Date.now();
+    const found = await this.ledger.store.readJob(jobId);
+    const job = found && (await this.resumeWithRoom(found));
+    if (job === undefined) return;
+    this.outbox?.offer(job, nowMs);
+    const passed = await enqueueStored(this.ledger, () => this.deps.backend.sinkQueue(), job);
+    if (passed > 0)
+      this.deps.logger.info({ jobId, shards: passed }, 'passed stored shards to the sink queue');
+    if (job.status !== 'queued' && job.status !== 'running') return;
+    const queue = this.deps.backend.shardQueue(job.model.fingerprint);
+    const added = await enqueuePending(this.ledger, queue, job);
+    if (added > 0) this.deps.logger.info({ jobId, shards: added }, 'enqueued shards that no queue knew');
   }
 
   /** A job that a full storage has paused goes on when there is room. */

@@ -143,7 +143,8 @@ export class PostgresLedger implements LedgerStore {
       return;
     }
     await this.#query(
-      `INSERT INTO trivec.notes (job_id, ordinal, note) VALUES ($1, $2, $3)
+      `INSERT INTO trivec.notes (job_id, ordinal, note)
+       SELECT $1::text, $2::integer, $3::text WHERE EXISTS (SELECT 1 FROM trivec.jobs WHERE id = $1)
        ON CONFLICT (job_id, ordinal) DO UPDATE SET note = EXCLUDED.note`,
       [jobId, ordinal, note],
     );
