@@ -52,7 +52,9 @@ export async function describeRewritten(
 ): Promise<ModelDescription> {
   const source = await describeModelFolder(folder, options);
   const tokenizer = await loadTokenizer(source.tokenizerFile);
-  const samples = await tokenizer.encode(SAMPLE_TEXTS, { maxTokens: SAMPLE_TOKENS });
+  const samples = await tokenizer.encode(SAMPLE_TEXTS, {
+    maxTokens: Math.min(SAMPLE_TOKENS, source.info.maxTokens),
+  });
   const graphFile = relative(folder, source.graphFile);
   logger.info({ model: source.info.name, dtype }, 'looking for the rewritten model, or making it');
   const {
