@@ -1,0 +1,88 @@
+/**
+ * `npm run bench:packing -- [--texts 96] [--rounds 5] [--seconds 120]`: real tokens/s of ways to pack the same texts, on
+ * a bare session of MiniLM's size. The ways take turns; the rounds end early when the seconds are used up.
+ */
+import { loadavg } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { budgetFor } from '@trivec/core/engine/calibrate';
+import {
+  flopsPerToken,
+  makeModelFolder,
+  measureMatMul,
+  openSession,
+  report,
+  runBatches,
+  withFolder,
+} from './speed/rig.ts';
+import {
+  logNormalLengths,
+  median,
+  packAsEngine,
+  packByCount,
+  packFirstCome,
+  paddingEfficiency,
+} from './speed/texts.ts';
+
+const { values: flags } = parseArgs({
+  options: {
+    texts: { type: 'string', default: '96' },
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '120' },
+    'max-bulk-batch-ms': { type: 'string', default: '500' },
+  },
+});
+const loadBefore = loadavg();
+const lengths = logNormalLengths(Number(flags.texts));
+const realTokens = lengths.reduce((sum, tokens) => sum + tokens, 0);
+
+await withFolder(async (folder) => {
+  await makeModelFolder(folder);
+  const session = await openSession(join(folder, 'model.onnx'));
+  const gigaflopsPerSecond = await measureMatMul();
+  await runBatches(session, [[512]]);
+  const rate = 512 / Math.min(await runBatches(session, [[512]]), await runBatches(session, [[512]]));
+  const budget = budgetFor('cpu', rate, Number(flags['max-bulk-batch-ms']));
+  const sorted = lengths.toSorted((a, b) => b - a);
+  const ways: Record<string, number[][]> = {
+    engine: packAsEngine(lengths, budget),
+    'arrival order, 32': packByCount(lengths, 32),
+    'one at a time': packByCount(lengths, 1),
+    'sorted, 32': packByCount(sorted, 32),
+    'first come, 16384': packFirstCome(lengths, 16_384),
+  };
+  const speeds: Record<string, number[]> = Object.fromEntries(Object.keys(ways).map((way) => [way, []]));
+  const endAtMs = performance.now() + Number(flags.seconds) * 1000;
+  let rounds = 0;
+  let longestRoundMs = 0;
+  while (rounds < Number(flags.rounds) && performance.now() + longestRoundMs < endAtMs) {
+    const startedAtMs = performance.now();
+    for (const [way, batches] of Object.entries(ways))
+      speeds[way]!.push(realTokens / (await runBatches(session, batches)));
+    longestRoundMs = Math.max(longestRoundMs, performance.now() - startedAtMs);
+    rounds++;
+  }
+  await session.release();
+  const table = Object.fromEntries(
+    Object.entries(ways).map(([way, batches]) => [
+      way,
+      {
+        'real tokens/s': Math.round(median(speeds[way]!)),
+        'engine ÷ this': median(speeds.engine!.map((speed, i) => speed / speeds[way]![i]!)).toFixed(2),
+        efficiency: paddingEfficiency(batches).toFixed(2),
+        batches: batches.length,
+      },
+    ]),
+  );
+  await report('packing', {
+    settings: { texts: lengths.length, realTokens, longest: sorted[0], rounds, budget },
+    loadBefore,
+    table,
+    figures: {
+      matMulGigaflopsPerSecond: Math.round(gigaflopsPerSecond),
+      floorTokensPerSecond: Math.round(
+        (gigaflopsPerSecond * 1e9) / flopsPerToken(realTokens / lengths.length),
+      ),
+    },
+  });
+});
