@@ -213,9 +213,15 @@ test('the precision picks the file, and is part of the name', async () => {
 });
 
 test('what is none of these is told what there is', async () => {
-  for (const name of ['tiny-m4', '../models/tiny-m3', './nowhere', 'constructor'])
+  const cases = {
+    'tiny-m4': /trivec-mini, tiny-.*BAAI\/bge-m3/,
+    constructor: /trivec-mini, tiny-.*BAAI\/bge-m3/,
+    '../models/tiny-m3': /no folder \/.*models\/tiny-m3/,
+    './nowhere': /no folder \/.*nowhere/,
+  };
+  for (const [name, message] of Object.entries(cases))
     await assert.rejects(locateModel(name, { ...NOWHERE, modelsDir: MODELS }), {
       code: 'invalid_model',
-      message: /trivec-mini, tiny-.*BAAI\/bge-m3/,
+      message,
     });
 });

@@ -45,7 +45,7 @@ export function embed(context: CommandContext, path: string, options: EmbedOptio
     }
     const id = await send(context, connection, path, options);
     if (options.detach) {
-      say(context, `Job ${id} runs at ${connection.client.url}. Follow it: trivec watch ${id}`);
+      say(context, `Job ${id} runs at ${connection.client.url}. Follow it: npx trivec watch ${id}`);
       context.out.write(`${id}\n`);
       return EXIT.done;
     }
@@ -139,10 +139,10 @@ export function resumeHint(
   dataDir: string,
   out: string | undefined,
 ): string {
-  const results = `trivec results ${id} --out ${out ?? 'DIR'}`;
+  const results = `npx trivec results ${id} --out ${out ?? 'DIR'}`;
   return inProcess
-    ? `Interrupted. Job ${id} is kept in ${dataDir} and goes on with: trivec watch ${id} (or npm start). Then: ${results}`
-    : `Interrupted. Job ${id} goes on at ${client.url}. Follow it: trivec watch ${id}. Its results: ${results}`;
+    ? `Interrupted. Job ${id} is kept in ${dataDir} and goes on with: npx trivec watch ${id} (or npm start). Then: ${results}`
+    : `Interrupted. Job ${id} goes on at ${client.url}. Follow it: npx trivec watch ${id}. Its results: ${results}`;
 }
 
 export function interrupted(message: string): ApiError {

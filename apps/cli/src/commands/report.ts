@@ -30,11 +30,11 @@ export async function reportEnd(
     });
     for (const { path, bytes } of saved) say(context, `${path}  ${formatBytes(bytes)}`);
   } else if (job.counts.embedded > 0) {
-    say(context, `Results: trivec results ${job.id} --out DIR`);
+    say(context, `Results: npx trivec results ${job.id} --out DIR`);
   }
   const collection = job.options.destination?.collection;
   const where = collection === undefined ? job.id : `--collection ${collection}`;
-  if (job.counts.embedded > 0) say(context, `Search it: trivec search ${where} "your question"`);
+  if (job.counts.embedded > 0) say(context, `Search it: npx trivec search ${where} "your question"`);
   if (options.json) printJson(context, job);
   return exitCodeOf(job);
 }

@@ -53,6 +53,8 @@ export async function locateModel(name: string, config: LocateConfig): Promise<L
       choice,
     };
   }
+  if (isPath(name))
+    throw new TrivecError('invalid_model', `MODEL: there is no folder ${resolve(name)}.`, { param: 'MODEL' });
   const known = [...Object.keys(BUILT_IN), ...(await namesIn(config.modelsDir)), ...catalog.keys()];
   throw new TrivecError(
     'invalid_model',
@@ -67,13 +69,16 @@ async function findFolder(
 ): Promise<{ name: string | undefined; path: string } | undefined> {
   const builtIn = Object.hasOwn(BUILT_IN, name) ? BUILT_IN[name] : undefined;
   if (builtIn !== undefined && (await isFolder(builtIn))) return { name, path: builtIn };
-  const isPath = name.startsWith('.') || name.startsWith('/') || /^[A-Za-z]:[\\/]/.test(name);
-  if (!isPath && modelsDir !== undefined && !name.includes('..')) {
+  if (!isPath(name) && modelsDir !== undefined && !name.includes('..')) {
     const path = join(modelsDir, name);
     if (await isFolder(path)) return { name, path };
   }
-  const isThere = (isPath || name.includes('/')) && (await isFolder(name));
+  const isThere = (isPath(name) || name.includes('/')) && (await isFolder(name));
   return isThere ? { name: undefined, path: resolve(name) } : undefined;
+}
+
+function isPath(name: string): boolean {
+  return name.startsWith('.') || name.startsWith('/') || /^[A-Za-z]:[\\/]/.test(name);
 }
 
 function fromCatalog(entry: CatalogEntry, asked: string, dtype: Config['modelDtype']): LocatedModel {
