@@ -25,6 +25,16 @@ test('a clean stop, a bad option and a requested stop are never followed by a st
   });
 });
 
+test('a stop while the process was still loading is a clean one', () => {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    assert.deepEqual(afterExit(0, crash({ code: null, signal, stopRequested: true })), {
+      action: 'end',
+      exitCode: 0,
+      reason: 'stopped',
+    });
+  }
+});
+
 test('a kill and an exception are crashes', () => {
   for (const exit of [crash(), crash({ code: null, signal: 'SIGKILL' }), crash({ code: 134 })]) {
     assert.deepEqual(afterExit(0, exit), { action: 'restart', delayMs: 500, crashes: 1 });

@@ -50,6 +50,7 @@ import { JobSchema } from './schemas/jobs.ts';
 import { Scorer } from './scorer.ts';
 import type { Services } from './services.ts';
 import { rootPaths, SURFACES } from './surfaces.ts';
+import { trustedProxies } from './trustedProxies.ts';
 import { validatorCompiler } from './validation.ts';
 
 export type { ApiDeps } from './deps.ts';
@@ -127,7 +128,7 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: config.maxBodyBytes,
     genReqId: requestId,
-    trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
+    trustProxy: trustedProxies(config),
     http: { headersTimeout: config.headersTimeoutMs, requestTimeout: 0 },
     // A closing server answers through the error handler, in the shape of every error.
     return503OnClosing: false,

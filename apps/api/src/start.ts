@@ -1,5 +1,6 @@
 import type { Backend } from '@trivec/core/backend/backend';
 import type { Config } from '@trivec/core/config';
+import { TrivecError } from '@trivec/core/errors';
 import { JobService } from '@trivec/core/jobs/jobService';
 import { Reconciler } from '@trivec/core/jobs/reconciler';
 import { Resources } from '@trivec/core/shutdown';
@@ -7,6 +8,7 @@ import { openQdrant } from '@trivec/core/sinks/qdrant/open';
 import type { BlobStore } from '@trivec/core/storage/blobStore';
 import type { Metrics } from '@trivec/core/telemetry/metrics';
 import { WebhookSender } from '@trivec/core/webhooks/sender';
+import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { buildApi } from './app.ts';
 
@@ -43,7 +45,7 @@ export async function startApi(deps: StartApiDeps): Promise<RunningApi> {
         ...(qdrant && { qdrant }),
       }),
     );
-    const url = await app.listen({ host: config.host, port: config.port });
+    const url = await listen(app, config);
     logger.info({ url, backend: backend.kind, storage: storage.description }, 'listening');
     return { url, close: () => resources.close() };
   } catch (error) {
@@ -51,3 +53,25 @@ export async function startApi(deps: StartApiDeps): Promise<RunningApi> {
     throw error;
   }
 }
+
+/** Throws `invalid_config` where HOST or PORT cannot be had: another attempt would end in just the same way. */
+export async function listen(
+  app: FastifyInstance,
+  { host, port }: Pick<Config, 'host' | 'port'>,
+): Promise<string> {
+  try {
+    return await app.listen({ host, port });
+  } catch (cause) {
+    const [param, problem] = LISTEN_PROBLEMS[(cause as NodeJS.ErrnoException).code ?? ''] ?? [];
+    if (param === undefined) throw cause;
+    const given = param === 'HOST' ? host : `${port} of ${host}`;
+    throw new TrivecError('invalid_config', `${param}: ${given} ${problem}.`, { param, cause });
+  }
+}
+
+const LISTEN_PROBLEMS: Partial<Record<string, ['HOST' | 'PORT', string]>> = {
+  EADDRINUSE: ['PORT', 'is taken by another process. Stop it, or choose another PORT (0 takes a free one)'],
+  EACCES: ['PORT', 'may not be used by this user. Choose a PORT above 1023'],
+  EADDRNOTAVAIL: ['HOST', 'is not an address of this machine'],
+  ENOTFOUND: ['HOST', 'is not a name or address that can be found'],
+};

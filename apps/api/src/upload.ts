@@ -16,7 +16,8 @@ export async function* uploadedBytes(body: Readable, encoding = 'identity'): Asy
     yield* body.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
     return;
   }
-  if (encoding !== 'gzip') throw unsupportedEncoding(encoding, 'An NDJSON body is sent as it is, or as gzip');
+  if (!['gzip', 'x-gzip'].includes(encoding.toLowerCase()))
+    throw unsupportedEncoding(encoding, 'An NDJSON body is sent as it is, or as gzip');
   const inflated = createGunzip();
   const onError = (error: Error) => inflated.destroy(error);
   body.once('error', onError);
@@ -33,6 +34,33 @@ export async function* uploadedBytes(body: Readable, encoding = 'identity'): Asy
     body.unpipe(inflated);
     body.off('error', onError);
     inflated.destroy();
+  }
+}
+
+/** The bytes until the signal aborts, which throws `reason()`, also while the sender is silent. */
+export async function* until(
+  signal: AbortSignal,
+  bytes: AsyncGenerator<Uint8Array>,
+  reason: () => Error,
+): AsyncGenerator<Uint8Array> {
+  let stop = () => {};
+  const onAbort = () => stop();
+  signal.addEventListener('abort', onAbort);
+  try {
+    while (!signal.aborted) {
+      // A promise of its own for each read: one raced against again and again would remember them all.
+      const { done, value } = await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
+        stop = () => reject(reason());
+        bytes.next().then(resolve, reject);
+      });
+      if (done) return;
+      yield value;
+    }
+    throw reason();
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    // Not waited for: behind a read that nothing answers it would wait for ever.
+    bytes.return(undefined).catch(() => {});
   }
 }
 

@@ -2,7 +2,7 @@ import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
 import { TrivecError } from '@trivec/core/errors';
 import { OUTPUTS } from '@trivec/core/vectors/types';
 import type { FastifySchemaCompiler, FastifySchemaValidationError } from 'fastify';
-import type { TSchema } from 'typebox';
+import { type TSchema, Type } from 'typebox';
 
 type Part = 'body' | 'querystring' | 'params' | 'headers';
 
@@ -12,12 +12,26 @@ export const validatorCompiler: FastifySchemaCompiler<TSchema> = (definition) =>
     return () => true;
   const check = TypeBoxValidatorCompiler(definition);
   return (value: unknown): { value?: unknown; error?: Error } => {
+    const fraction = definition.httpPart === 'querystring' && fractionIn(definition.schema, value);
+    if (fraction) return { error: fraction };
     const result = check(value) as { value?: unknown; error?: FastifySchemaValidationError[] };
     const problems = result.error;
     if (problems === undefined) return { value: result.value };
     return { error: refusal(problems, value, (definition.httpPart ?? 'body') as Part, definition.schema) };
   };
 };
+
+/** The check makes numbers of a query's strings, and an integer of `1.5` by cutting it off: nobody asked for that. */
+function fractionIn(schema: TSchema, query: unknown): TrivecError | undefined {
+  const { properties = {} } = schema as { properties?: Record<string, TSchema> };
+  for (const [name, given] of Object.entries(query as Record<string, unknown>)) {
+    const property = Object.hasOwn(properties, name) ? properties[name] : undefined;
+    if (property === undefined || !Type.IsInteger(property) || Number.isInteger(Number(given))) continue;
+    if (Number.isNaN(Number(given))) continue;
+    return new TrivecError('invalid_request', `${name} must be an integer.`, { param: name });
+  }
+  return undefined;
+}
 
 /**
  * The most telling problem of the deepest place, as an error a person can act on: where a union was missed, what one
@@ -83,6 +97,8 @@ function requirement(
     }
     case 'enum':
       return `must be one of ${names(params.allowedValues).join(', ')}`;
+    case 'const':
+      return `must be ${JSON.stringify(params.allowedValue)}`;
     case 'minimum':
       return `must be at least ${limit}`;
     case 'maximum':

@@ -40,7 +40,11 @@ export function afterExit(
   exit: ChildExit,
   policy: RestartPolicy = DEFAULT_POLICY,
 ): RestartDecision {
-  if (exit.stopRequested) return { action: 'end', exitCode: exit.code ?? 1, reason: 'stopped' };
+  if (exit.stopRequested) {
+    // Stopped while it was still loading, before it could listen for signals: as asked, and nothing is lost.
+    const wasAskedTo = exit.signal === 'SIGINT' || exit.signal === 'SIGTERM';
+    return { action: 'end', exitCode: exit.code ?? (wasAskedTo ? 0 : 1), reason: 'stopped' };
+  }
   if (exit.code === 0) return { action: 'end', exitCode: 0, reason: 'stopped' };
   if (exit.code === CONFIG_EXIT_CODE) {
     return { action: 'end', exitCode: CONFIG_EXIT_CODE, reason: 'invalid_config' };

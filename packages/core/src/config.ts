@@ -130,7 +130,7 @@ export const OPTIONS = {
   ),
   storageUrl: option(
     'STORAGE_URL',
-    Type.String({ pattern: '^(file:.+|s3://.+)$' }),
+    Type.String({ pattern: '^(file:/.+|s3://.+)$' }),
     undefined,
     'Where shards and results lie: `file:///path`, or `s3://bucket/prefix?endpoint=https://…&region=…`; default `DATA_DIR/blobs`.',
   ),

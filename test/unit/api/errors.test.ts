@@ -35,7 +35,8 @@ test('a wrong method is told apart from a wrong path', async (t) => {
 
 test('a malformed URL has the shape of every error', async (t) => {
   const { get } = await apiRig(t);
-  assertError(await get('/%'), 400, 'invalid_request', /not a valid url/);
+  assertError(await get('/%'), 400, 'invalid_request', /not a valid URL/);
+  assertError(await get(`/jobs/${'a'.repeat(500)}`), 404, 'not_found', /too long/, null);
 });
 
 test('a fault inside is a 500 that says only where to look, and the log has the reason', async (t) => {

@@ -29,11 +29,26 @@ export const bodies = fp(
         done(new TrivecError('invalid_json', 'The body is not UTF-8.'));
         return;
       }
-      parseJson(request, text, done);
+      parseJson(request, text, (error, value) => done(error === null ? null : explain(text), value));
     });
   },
   { name: 'bodies' },
 );
+
+/** Why the body was refused. The engine's own message quotes the text: only the place is taken over. */
+function explain(text: string): TrivecError {
+  try {
+    JSON.parse(text);
+  } catch (error) {
+    const position = /position (\d+)/.exec(String(error))?.[1];
+    const where = position === undefined ? '' : ` (at character ${Number(position) + 1})`;
+    return new TrivecError('invalid_json', `The body is not valid JSON${where}.`);
+  }
+  return new TrivecError(
+    'invalid_json',
+    'The body has a field named __proto__, or a constructor with a prototype: such names are refused.',
+  );
+}
 
 export function unsupportedEncoding(encoding: string, rule: string): TrivecError {
   return new TrivecError(

@@ -129,6 +129,10 @@ export function fromAny(error: unknown, maxBodyBytes: number): TrivecError {
       },
     );
   }
+  if (code === 'FST_ERR_MAX_PARAM_LENGTH')
+    return new TrivecError('not_found', 'There is no such path: a part of it is too long for a name.');
+  if (code === 'FST_ERR_BAD_URL')
+    return new TrivecError('invalid_request', 'The path is not a valid URL: a % in it is no UTF-8 escape.');
   if (code === 'FST_ERR_CTP_INVALID_JSON_BODY' || (error instanceof SyntaxError && statusCode === 400)) {
     return new TrivecError('invalid_json', 'The body is not valid JSON.');
   }

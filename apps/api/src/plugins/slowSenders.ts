@@ -24,6 +24,9 @@ export const slowSenders = fp<{ config: Pick<Config, 'bodyIdleTimeoutMs' | 'body
             if (!raw.complete) raw.destroy();
           }, config.bodyTimeoutMs)
         : undefined;
+      // The connection keeps the process alive for as long as there is one.
+      idle.unref();
+      whole?.unref();
       const clear = () => {
         clearInterval(idle);
         clearTimeout(whole);

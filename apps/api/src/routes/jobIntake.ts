@@ -17,7 +17,7 @@ import {
   SubmitQuery,
 } from '../schemas/jobs.ts';
 import type { Routes } from '../services.ts';
-import { stopUpload, uploadedBytes } from '../upload.ts';
+import { stopUpload, until, uploadedBytes } from '../upload.ts';
 import { validatorCompiler } from '../validation.ts';
 import { viewerOf } from '../viewer.ts';
 
@@ -99,7 +99,7 @@ export const jobIntake: Routes = async (app, { services }) => {
         const model = await models.resolve(name);
         const idempotencyKey = request.headers['idempotency-key'];
         const input: SubmitInput = {
-          source: sourceOf(request),
+          source: sourceOf(request, app.uploadsEnd),
           options,
           model,
           owner: viewerOf(request).owner,
@@ -124,11 +124,22 @@ function isStream(request: FastifyRequest): boolean {
   return request.mediaType !== 'application/json';
 }
 
-function sourceOf(request: FastifyRequest): SubmitInput['source'] {
+function sourceOf(request: FastifyRequest, uploadsEnd: AbortSignal): SubmitInput['source'] {
   if (isStream(request)) {
+    if (request.body === undefined)
+      throw new TrivecError('no_documents', 'The request has no body: send documents as JSON or NDJSON.', {
+        param: 'documents',
+      });
     return {
       format: 'ndjson',
-      body: uploadedBytes(request.body as Readable, request.headers['content-encoding']),
+      body: until(
+        uploadsEnd,
+        uploadedBytes(request.body as Readable, request.headers['content-encoding']),
+        () =>
+          new TrivecError('shutting_down', 'The server is shutting down; no job was made.', {
+            retryAfterSeconds: 5,
+          }),
+      ),
     };
   }
   const { documents, source } = request.body as Static<typeof SubmitEnvelope>;

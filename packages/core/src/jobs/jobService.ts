@@ -121,7 +121,8 @@ export class JobService {
   }
 
   async get(id: string, viewer: Viewer): Promise<JobRecord> {
-    const job = await this.ledger.store.readJob(id);
+    // A NUL is no text to Postgres: no id has one.
+    const job = id.includes('\0') ? undefined : await this.ledger.store.readJob(id);
     if (job === undefined || !(viewer.admin || job.owner === viewer.owner)) throw notFound(id);
     return job;
   }
