@@ -447,9 +447,12 @@ function parse(spec: Option, raw: string): unknown {
   const value = convert(spec.schema, raw);
   if (Value.Check(spec.schema, value)) return value;
   const shown = spec.secret ? 'the given value' : JSON.stringify(raw);
-  throw new TrivecError('invalid_config', `${spec.env}: ${shown} is not ${describeSchema(spec.schema)}.`, {
-    param: spec.env,
-  });
+  // A pattern tells a person little: the description says what is meant.
+  const problem =
+    Type.IsArray(spec.schema) || 'pattern' in spec.schema
+      ? `${shown} is malformed. ${spec.description}`
+      : `${shown} is not ${describeSchema(spec.schema)}.`;
+  throw new TrivecError('invalid_config', `${spec.env}: ${problem}`, { param: spec.env });
 }
 
 function convert(schema: TSchema, raw: string): unknown {

@@ -81,6 +81,15 @@ test('a port that is taken and a proxy that is none end the start with one clear
   assert.deepEqual(trustedProxies(loadConfig({ TRUSTED_PROXIES: '10.0.0.0/8, ::1' })), ['10.0.0.0/8', '::1']);
 });
 
+test('a malformed option is told what it takes, and a secret one is not repeated', () => {
+  assert.throws(
+    () => loadConfig({ API_KEYS: 'abcsecret' }),
+    /^TrivecError: API_KEYS: the given value is malformed\. Keys .*`name=key`/,
+  );
+  assert.throws(() => loadConfig({ DEVICE: 'gpu' }), /DEVICE: "gpu" is malformed\. .*auto .*cpu/);
+  assert.throws(() => loadConfig({ PORT: '80a' }), /PORT: "80a" is not an integer from 0 to 65535\./);
+});
+
 test('a relative STORAGE_URL is refused: as a URL it would be a folder of the root', () => {
   assert.throws(() => loadConfig({ STORAGE_URL: 'file:relative' }), { code: 'invalid_config' });
   assert.equal(loadConfig({ STORAGE_URL: 'file:///srv/x' }).storageUrl, 'file:///srv/x');
