@@ -5,7 +5,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { buildApi } from '@trivec/api/app';
 import { SURFACES, type Surface } from '@trivec/api/surfaces';
-import { type Config, describeSchema, loadConfig, OPTIONS } from '@trivec/core/config';
+import { type Config, describeSchema, loadConfig, OPTION_SECTIONS } from '@trivec/core/config';
 import { ERRORS } from '@trivec/core/errors';
 import { createLogger } from '@trivec/core/telemetry/logger';
 
@@ -36,26 +36,28 @@ function read(name: string): string | undefined {
 }
 
 function configurationPage(): string {
-  const rows = Object.values(OPTIONS).map((option) => {
-    const shown = Array.isArray(option.default) ? option.default.join(',') : option.default;
-    const value = shown === undefined || shown === '' ? '' : `\`${shown}\``;
-    return [
-      `\`${option.env}\``,
-      cell(describeSchema(option.schema).replace(/ matches (.+)$/, ' matches `$1`')),
-      value,
-      cell(option.description),
-    ];
+  const sections = Object.entries(OPTION_SECTIONS).flatMap(([heading, options]) => {
+    const rows = Object.values(options).map((option) => {
+      const shown = Array.isArray(option.default) ? option.default.join(',') : option.default;
+      const value = shown === undefined || shown === '' ? '' : `\`${shown}\``;
+      return [
+        `\`${option.env}\``,
+        cell(describeSchema(option.schema).replace(/ matches (.+)$/, ' matches `$1`')),
+        value,
+        cell(option.description),
+      ];
+    });
+    return [`## ${heading}`, '', ...table(['Option', 'Takes', 'Default', 'What it does'], rows), ''];
   });
   return [
     '# Configuration',
     '',
-    'Generated from `packages/core/src/config.ts` by `npm run docs`.',
+    'Generated from `packages/core/src/options/` by `npm run docs`.',
     '',
     'Options are environment variables; a `.env` file in the working folder is read, and the environment wins over it.',
     'An empty value counts as absent. A malformed one stops the start with a line that says what the option takes.',
     '',
-    ...table(['Option', 'Takes', 'Default', 'What it does'], rows),
-    '',
+    ...sections,
   ].join('\n');
 }
 
