@@ -183,16 +183,37 @@ test('no more than a few shards are held while storage is slow', async () => {
   assert.ok(ahead <= 8, `${ahead} documents were read ahead of the storage`);
 });
 
-test('where the ledger did not say whether the commit went through, the blobs stay with it', async () => {
+test('where the ledger did not say whether the commit went through, it is asked; nothing goes while it is silent', async () => {
   const rig = jobRig();
-  const commit = rig.ledger.commitJob.bind(rig.ledger);
+  const { commitJob, readJob } = rig.ledger;
+  const broken = () => new TrivecError('backend_unavailable', 'the connection broke');
   rig.ledger.commitJob = async (job) => {
-    await commit(job);
-    throw new TrivecError('backend_unavailable', 'the connection broke');
+    await commitJob.call(rig.ledger, job);
+    throw broken();
   };
-  rig.ledger.deleteJob = async () => {
-    throw new TrivecError('backend_unavailable', 'still broken');
+  const there = await rig.submit(documents(5));
+  assert.equal((await rig.job(there.id)).status, 'queued', 'it was committed: that is the answer');
+  assert.equal(rig.queue.items.size, 2);
+
+  const keyed = {
+    source: { format: 'array' as const, documents: documents(5) },
+    options: {},
+    model: FAKE_MODEL,
+  };
+  const again = () => rig.service.submit({ ...keyed, owner: 'x', idempotencyKey: 'k' });
+  rig.ledger.readJob = async () => {
+    throw broken();
+  };
+  await assert.rejects(again(), { code: 'backend_unavailable' });
+  assert.equal(rig.storage.blobs.size, 4, 'a committed job must keep its documents');
+  rig.ledger.readJob = readJob;
+  const found = await again();
+  assert.equal((await rig.job(found.id)).counts.documents, 5);
+  assert.equal(rig.storage.blobs.size, 4, 'the repetition found the job of the lost answer');
+
+  rig.ledger.commitJob = async () => {
+    throw broken();
   };
   await assert.rejects(rig.submit(documents(5)), { code: 'backend_unavailable' });
-  assert.equal(rig.storage.blobs.size, 2, 'a committed job must keep its documents');
+  assert.equal(rig.storage.blobs.size, 4, 'it was not committed: nothing stays');
 });

@@ -4,6 +4,7 @@ import { TrivecError } from '@trivec/core/errors';
 import { Ledger } from '@trivec/core/jobs/ledger';
 import { Reconciler } from '@trivec/core/jobs/reconciler';
 import type { JobRecord } from '@trivec/core/jobs/records';
+import { planRetry } from '@trivec/core/jobs/retry';
 import { applyToJob, isEnded, type RetryEvent } from '@trivec/core/jobs/stateMachine';
 import { DEAD_UPLOAD_AFTER_MS, sweepStorage } from '@trivec/core/jobs/sweep';
 import fc from 'fast-check';
@@ -220,4 +221,31 @@ test('what a client has paused stays paused, whoever paused it before', async ()
   const reconciler = new Reconciler({ ...rig.deps, config: { reconcileIntervalMs: 60_000 } });
   await reconciler.reconcile();
   assert.equal((await rig.job(id)).status, 'paused');
+});
+
+test('a retry that would be too large for one write takes what fits; the rest stays listed for the next', async () => {
+  const rig = jobRig({ shardMaxDocuments: 1 });
+  const job = await rig.submit(texts(10, () => true));
+  await rig.drain();
+  const deps = {
+    ledger: new Ledger(rig.ledger),
+    storage: rig.storage,
+    limits: { maxDocuments: 1, maxTextBytes: 1000 },
+    maxRecords: 6,
+  };
+  const failed = await rig.job(job.id);
+  const { event } = await planRetry(deps, failed);
+  assert.ok(event !== undefined && event.added.length > 1 && event.added.length < 10);
+  assert.ok(event.added.length + event.changed.length <= 8);
+  const transition = applyToJob(failed, event, Date.now());
+  assert.ok(transition.ok);
+  assert.ok(await rig.ledger.compareAndSwap(transition.job, transition.shards));
+  await checkSums(rig, job.id);
+  heal(rig);
+  await new Reconciler(rig.deps).reconcile();
+  await rig.drain();
+  await checkSums(rig, job.id);
+  await rig.service.retry(job.id, ANYONE);
+  await rig.drain();
+  assert.deepEqual((await rig.job(job.id)).counts, { documents: 10, embedded: 10, written: 0, failed: 0 });
 });

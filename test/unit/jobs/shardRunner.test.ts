@@ -4,6 +4,7 @@ import type { EmbedOptions, EncodedText } from '@trivec/core/engine/types';
 import { TrivecError } from '@trivec/core/errors';
 import { Ledger } from '@trivec/core/jobs/ledger';
 import { Reconciler } from '@trivec/core/jobs/reconciler';
+import { expireJobs } from '@trivec/core/jobs/retention';
 import { DEAD_UPLOAD_AFTER_MS, sweepStorage } from '@trivec/core/jobs/sweep';
 import { ANYONE, documents, jobRig } from '../../support/jobRig.ts';
 
@@ -130,6 +131,36 @@ test('an engine that breaks on the whole call fails the documents, not the shard
       ['d1', 'unknown_output'],
     ],
   );
+});
+
+test('an error that no other try heals fails the documents of the shard at the third, and a retry brings them back', async () => {
+  const rig = jobRig();
+  const job = await rig.submit(documents(6));
+  rig.storage.failPut = (key) =>
+    key.startsWith(`results/${job.id}/1.`) && key.endsWith('.arrow')
+      ? new TrivecError('internal', 'a fault of ours')
+      : undefined;
+  const pointer = { jobId: job.id, ordinal: 1 };
+  rig.ledger.notes.set(`${job.id}.1`, 'no note at all');
+  for (let failures = 1; failures < 3; failures++)
+    await assert.rejects(rig.run(pointer), { code: 'internal' });
+  assert.equal((await rig.job(job.id)).counts.failed, 0);
+  assert.equal((await rig.run(pointer)).stored, true);
+  await rig.drain();
+  const done = await rig.job(job.id);
+  assert.deepEqual([done.status, done.counts.embedded, done.counts.failed], ['completed', 4, 2]);
+  assert.deepEqual(
+    done.errors.map(({ id, code, message }) => [id, code, message]),
+    [
+      ['d4', 'internal', 'a fault of ours'],
+      ['d5', 'internal', 'a fault of ours'],
+    ],
+  );
+  assert.equal(rig.ledger.notes.size, 0);
+  rig.storage.failPut = undefined;
+  await rig.service.retry(job.id, ANYONE);
+  await rig.drain();
+  assert.deepEqual((await rig.job(job.id)).counts, { documents: 6, embedded: 6, written: 0, failed: 0 });
 });
 
 test('vectors of another shape fail the documents, instead of being tried for ever', async () => {
@@ -274,4 +305,22 @@ test('delete removes all of a job, also while it runs', async () => {
   assert.deepEqual([...rig.storage.blobs.keys()], []);
   assert.deepEqual([...rig.ledger.jobs.keys()], []);
   await assert.rejects(rig.service.get(job.id, ANYONE), { code: 'job_not_found' });
+});
+
+test('a job that cannot be looked after keeps no other from the sweep or from its end', async () => {
+  const rig = jobRig();
+  const bad = await rig.submit(documents(2), { retentionMs: 0 });
+  const good = await rig.submit(documents(2), { retentionMs: 0 });
+  await rig.drain();
+  const { readJob } = rig.ledger;
+  rig.ledger.readJob = async (id) => {
+    if (id === bad.id) throw new SyntaxError('a record that is no JSON');
+    return readJob.call(rig.ledger, id);
+  };
+  const deps = { ledger: new Ledger(rig.ledger), storage: rig.storage, logger: rig.logger };
+  await rig.storage.put(`results/${good.id}/0.lost.arrow`, Buffer.from('lost'));
+  await sweepStorage(deps, Date.now() + 2 * DEAD_UPLOAD_AFTER_MS);
+  assert.ok(!rig.storage.blobs.has(`results/${good.id}/0.lost.arrow`));
+  await expireJobs(deps, Date.now() + 1000);
+  assert.deepEqual([...rig.ledger.jobs.keys()], [bad.id]);
 });

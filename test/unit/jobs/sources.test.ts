@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { TrivecError } from '@trivec/core/errors';
 import type { RequestedOptions, ServerSource } from '@trivec/core/jobs/serviceTypes';
 import { FAKE_MODEL } from '../../support/fakeEngine.ts';
 import { ANYONE, documents, jobRig } from '../../support/jobRig.ts';
@@ -197,4 +198,45 @@ test('limits: open jobs of an owner, the backlog of all, room in the storage', a
   await rig.service.admit(ANYONE.owner);
   rig.storage.free = 999;
   await assert.rejects(rig.service.admit(ANYONE.owner), { code: 'storage_full', message: /MIN_FREE_BYTES/ });
+});
+
+test('however many ask for room at once, the open jobs are read once; what this process adds counts at once', async () => {
+  const rig = jobRig({ maxOpenJobs: 2 });
+  let looks = 0;
+  const { listOpenJobs } = rig.ledger;
+  rig.ledger.listOpenJobs = () => {
+    looks++;
+    return listOpenJobs.call(rig.ledger);
+  };
+  await Promise.all(Array.from({ length: 50 }, (_, i) => rig.service.admit(`key ${i}`)));
+  assert.equal(looks, 1);
+  const { id } = await rig.submit([{ id: 'a', text: 'x' }]);
+  await rig.submit([{ id: 'a', text: 'x' }]);
+  await assert.rejects(rig.service.admit(ANYONE.owner), { code: 'overloaded' });
+  await rig.service.cancel(id, ANYONE);
+  await rig.service.admit(ANYONE.owner);
+  rig.ledger.listOpenJobs = async () => {
+    throw new TrivecError('backend_unavailable', 'away');
+  };
+  await rig.service.delete(id, ANYONE);
+  await assert.rejects(rig.service.admit(ANYONE.owner), { code: 'backend_unavailable' });
+  rig.ledger.listOpenJobs = listOpenJobs;
+  await rig.service.admit(ANYONE.owner);
+});
+
+test('a cursor of one key is none of another’s list', async () => {
+  const rig = jobRig();
+  for (let i = 0; i < 3; i++) await rig.submit([{ id: 'a', text: 'x' }]);
+  const { cursor } = await rig.service.list(ANYONE, { limit: 1 });
+  assert.ok(cursor !== undefined);
+  assert.equal((await rig.service.list(ANYONE, { limit: 5, cursor })).jobs.length, 2);
+  for (const viewer of [
+    { owner: 'other', admin: false },
+    { owner: ANYONE.owner, admin: true },
+  ])
+    await assert.rejects(rig.service.list(viewer, { limit: 1, cursor }), {
+      code: 'invalid_cursor',
+      message: /another API key/,
+    });
+  await assert.rejects(rig.service.list(ANYONE, { limit: 1, cursor: 'x' }), { code: 'invalid_cursor' });
 });

@@ -5,6 +5,9 @@ import type { ShardPointer } from '../queue/workQueue.ts';
 /** A document that takes its process with it this often, with nothing else in flight, is not tried again. */
 export const DEATHS_TO_CONVICT = 3;
 
+/** A shard that ends this often with an error that no second try heals is given up: its documents fail. */
+export const FAILURES_TO_GIVE_UP = 3;
+
 /** What the holder of a shard notes before each step that could kill it. Numbers are positions in the shard. */
 export interface FlightNote {
   /** Which process wrote it. */
@@ -16,6 +19,8 @@ export interface FlightNote {
   suspects: readonly number[];
   /** How often the process died with this document alone in flight. */
   deaths: readonly (readonly [position: number, deaths: number])[];
+  /** How often an attempt ended with an error that is not worth another try. */
+  failures?: number;
 }
 
 export interface Suspicion {
@@ -47,21 +52,43 @@ export class Flight {
   private readonly pointer: ShardPointer;
   private readonly process: string;
   private readonly suspicion: Suspicion;
+  private readonly failures: number;
 
-  private constructor(store: LedgerStore, pointer: ShardPointer, process: string, suspicion: Suspicion) {
+  private constructor(
+    store: LedgerStore,
+    pointer: ShardPointer,
+    process: string,
+    note: FlightNote | undefined,
+  ) {
     this.store = store;
     this.pointer = pointer;
     this.process = process;
-    this.suspicion = suspicion;
+    this.suspicion = suspicionFrom(note, process);
+    this.failures = note?.failures ?? 0;
   }
 
   /** Reads what the holder before has left, and makes it this one's before anything departs. */
   static async open(store: LedgerStore, pointer: ShardPointer, process: string): Promise<Flight> {
-    const text = await store.readNote(pointer.jobId, pointer.ordinal);
-    const note = text === undefined ? undefined : (JSON.parse(text) as FlightNote);
-    const flight = new Flight(store, pointer, process, suspicionFrom(note, process));
+    const note = await readNote(store, pointer);
+    const flight = new Flight(store, pointer, process, note);
     if (note !== undefined) await flight.depart([], false);
     return flight;
+  }
+
+  /** Notes an error that is not worth another try; answers how many there were with it. */
+  static async noteFailure(store: LedgerStore, pointer: ShardPointer, process: string): Promise<number> {
+    const note = await readNote(store, pointer);
+    const failures = (note?.failures ?? 0) + 1;
+    const next: FlightNote = {
+      process,
+      inFlight: [],
+      alone: false,
+      suspects: note?.suspects ?? [],
+      deaths: note?.deaths ?? [],
+      failures,
+    };
+    await store.writeNote(pointer.jobId, pointer.ordinal, JSON.stringify(next));
+    return failures;
   }
 
   /**
@@ -87,6 +114,7 @@ export class Flight {
       alone,
       suspects: [...suspects],
       deaths: [...deaths],
+      ...(this.failures > 0 && { failures: this.failures }),
     };
     await this.store.writeNote(this.pointer.jobId, this.pointer.ordinal, JSON.stringify(note));
   }
@@ -99,6 +127,19 @@ export class Flight {
 
   private isConvicted(position: number): boolean {
     return (this.suspicion.deaths.get(position) ?? 0) >= DEATHS_TO_CONVICT;
+  }
+}
+
+/** A note that cannot be read says nothing: the shard is only tried without what it knew. */
+async function readNote(
+  store: LedgerStore,
+  { jobId, ordinal }: ShardPointer,
+): Promise<FlightNote | undefined> {
+  const text = await store.readNote(jobId, ordinal);
+  try {
+    return text === undefined ? undefined : (JSON.parse(text) as FlightNote);
+  } catch {
+    return undefined;
   }
 }
 

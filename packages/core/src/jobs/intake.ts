@@ -95,7 +95,7 @@ export async function submitJob(deps: IntakeDeps, input: IntakeInput): Promise<S
       // Not when the upload began: a list takes an old entry that has no job yet for a leftover.
       createdAtMs: Date.now(),
     };
-    const holder = await deps.ledger.commitJob(job);
+    const holder = await commit(deps, job);
     if (holder === id) return { job, again: false };
     // Two came at once, and the other was first.
     const winner = await deps.ledger.readJob(holder);
@@ -106,8 +106,36 @@ export async function submitJob(deps: IntakeDeps, input: IntakeInput): Promise<S
       });
     return sameRequest(winner, job.idempotency!.request);
   } catch (error) {
+    // The sweep removes what proves to belong to no job.
+    if (error instanceof CommitUnknown) throw error.cause;
     await removeUpload(deps, id, writer, undoSink);
     throw error;
+  }
+}
+
+/**
+ * Where the ledger fails in the middle of the commit, the job may be there all the same, and a repetition of the
+ * request may have been answered with it: only the ledger knows. Nothing must be removed while it does not say.
+ */
+class CommitUnknown extends Error {
+  constructor(cause: unknown) {
+    super('the ledger does not say whether the job was committed', { cause });
+  }
+}
+
+async function commit({ ledger, logger }: IntakeDeps, job: JobRecord): Promise<string> {
+  try {
+    return await ledger.commitJob(job);
+  } catch (error) {
+    logger.warn(
+      { err: error, jobId: job.id },
+      'the commit of a job was not answered: looking whether it is there',
+    );
+    const found = await ledger.readJob(job.id).catch(() => {
+      throw new CommitUnknown(error);
+    });
+    if (found === undefined) throw error;
+    return job.id;
   }
 }
 

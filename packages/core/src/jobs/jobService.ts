@@ -9,13 +9,14 @@ import { type RequestedDestination, resolveDestination } from '../sinks/qdrant/d
 import type { QdrantSink } from '../sinks/qdrant/open.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { listCursor, listPosition } from './cursor.ts';
 import { dryRun } from './dryRun.ts';
 import { dequeue, enqueuePending, enqueueStored, pendingOrdinals } from './enqueue.ts';
 import { readErrors } from './errorsList.ts';
 import { type IntakeInput, submitJob } from './intake.ts';
 import { inputPrefix, resultsPrefix } from './keys.ts';
 import { Ledger, type LedgerResult } from './ledger.ts';
-import { checkRoom } from './limits.ts';
+import { Room } from './limits.ts';
 import type { DocumentError, JobRecord } from './records.ts';
 import { readResults } from './results.ts';
 import { planRetry } from './retry.ts';
@@ -63,10 +64,13 @@ export interface JobServiceDeps {
 export class JobService {
   private readonly deps: JobServiceDeps;
   private readonly ledger: Ledger;
+  private readonly room: Room;
 
   constructor(deps: JobServiceDeps) {
     this.deps = deps;
     this.ledger = new Ledger(deps.backend.ledger);
+    const { storage, config } = deps;
+    this.room = new Room({ ledger: deps.backend.ledger, storage, config });
   }
 
   /**
@@ -80,6 +84,7 @@ export class JobService {
   async submit(input: SubmitInput): Promise<JobRecord> {
     const { backend, ...deps } = this.deps;
     const { job, again } = await submitJob({ ...deps, ledger: backend.ledger }, this.readable(input));
+    this.room.changed();
     if (!again) await this.enqueue(job);
     return job;
   }
@@ -89,13 +94,12 @@ export class JobService {
    * `storage_full`. A request that only repeats one is always let through.
    */
   async admit(owner: string, idempotencyKey?: string): Promise<void> {
-    const { backend, storage, config } = this.deps;
-    const { ledger } = backend;
+    const { ledger } = this.deps.backend;
     if (idempotencyKey !== undefined) {
       const known = await ledger.readKeyedJob(idempotencyDigest(owner, idempotencyKey));
       if (known !== undefined) return;
     }
-    await checkRoom({ ledger, storage, config }, owner);
+    await this.room.check(owner);
   }
 
   /** Reads the documents as `submit` would, and stores nothing. `model_unavailable` where no worker can count tokens. */
@@ -127,12 +131,21 @@ export class JobService {
     return job;
   }
 
-  /** Newest first; an admin sees everyone's. */
-  list(
+  /** Newest first; an admin sees everyone's. `invalid_cursor` also for one of another key's list. */
+  async list(
     viewer: Viewer,
-    page: { limit: number; cursor?: string },
+    { limit, cursor }: { limit: number; cursor?: string },
   ): Promise<{ jobs: JobRecord[]; cursor?: string }> {
-    return this.ledger.store.listJobs(viewer.admin ? page : { ...page, owner: viewer.owner });
+    const owner = viewer.admin ? undefined : viewer.owner;
+    const page = await this.ledger.store.listJobs({
+      limit,
+      ...(owner !== undefined && { owner }),
+      ...(cursor !== undefined && { cursor: listPosition(owner, cursor) }),
+    });
+    return {
+      jobs: page.jobs,
+      ...(page.cursor !== undefined && { cursor: listCursor(owner, page.cursor) }),
+    };
   }
 
   /**
@@ -143,6 +156,7 @@ export class JobService {
     const job = await this.get(id, viewer);
     const result = await this.ledger.applyToJob(id, { type: 'cancel' });
     if (!result.ok) return this.refused(result, job, viewer, 'cancelled');
+    this.room.changed();
     await this.dequeue(result.job);
     // What was put off at the destination is restored.
     await this.passOn(result.job);
@@ -219,6 +233,7 @@ export class JobService {
     const job = await this.get(id, viewer);
     // Ended first: no holder of a shard can store any more. Then the record, so that nobody finds half a job.
     await this.ledger.applyToJob(id, { type: 'cancel' });
+    this.room.changed();
     await this.dequeue(job);
     const { qdrant: sink, backend, logger } = this.deps;
     // What was put off at the destination is only known here: restored before it is forgotten.

@@ -1,5 +1,4 @@
 import type { Backend } from '../backend/backend.ts';
-import { TrivecError } from '../errors.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { WebhookSender } from '../webhooks/sender.ts';
@@ -9,7 +8,7 @@ import { Outbox } from './outbox.ts';
 import { hasRoomAgain } from './pausing.ts';
 import type { JobRecord } from './records.ts';
 import { expireJobs } from './retention.ts';
-import { sweepStorage } from './sweep.ts';
+import { eachAlone, sweepStorage } from './sweep.ts';
 
 export interface ReconcilerDeps {
   backend: Backend;
@@ -62,12 +61,7 @@ export class Reconciler {
   async reconcile(): Promise<void> {
     for (const jobId of await this.ledger.store.listOpenJobs()) {
       if (this.closing.signal.aborted) return;
-      try {
-        await this.reconcileJob(jobId);
-      } catch (error) {
-        if (error instanceof TrivecError && error.code === 'backend_unavailable') throw error;
-        this.deps.logger.warn({ err: error, jobId }, 'looking after a job failed; it is tried again');
-      }
+      await eachAlone(this.deps.logger, jobId, () => this.reconcileJob(jobId));
     }
   }
 
@@ -109,18 +103,29 @@ export class Reconciler {
   private async round(): Promise<void> {
     try {
       await this.reconcile();
-      const nowMs = Date.now();
-      if (nowMs >= this.expireAtMs) {
-        this.expireAtMs = nowMs + EXPIRE_INTERVAL_MS * (0.8 + Math.random() * 0.4);
-        const { storage, logger } = this.deps;
-        await expireJobs({ ledger: this.ledger, storage, logger }, nowMs, this.closing.signal);
-      }
-      if (nowMs < this.sweepAtMs || this.closing.signal.aborted) return;
-      this.sweepAtMs = nowMs + SWEEP_INTERVAL_MS * (0.8 + Math.random() * 0.4);
-      const { storage, logger } = this.deps;
-      await sweepStorage({ ledger: this.ledger, storage, logger }, nowMs, this.closing.signal);
     } catch (error) {
       this.deps.logger.warn({ err: error }, 'looking for lost shards failed; it is tried again');
+      return;
+    }
+    const { storage, logger } = this.deps;
+    const deps = { ledger: this.ledger, storage, logger };
+    const { signal } = this.closing;
+    const nowMs = Date.now();
+    if (nowMs >= this.expireAtMs) {
+      this.expireAtMs = nowMs + EXPIRE_INTERVAL_MS * (0.8 + Math.random() * 0.4);
+      await this.attempt('deleting expired jobs', () => expireJobs(deps, nowMs, signal));
+    }
+    if (nowMs >= this.sweepAtMs && !signal.aborted) {
+      this.sweepAtMs = nowMs + SWEEP_INTERVAL_MS * (0.8 + Math.random() * 0.4);
+      await this.attempt('sweeping the storage', () => sweepStorage(deps, nowMs, signal));
+    }
+  }
+
+  private async attempt(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.deps.logger.warn({ err: error }, `${what} failed; it is tried again`);
     }
   }
 }

@@ -4,6 +4,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import { inputPrefix, resultsPrefix } from './keys.ts';
 import type { Ledger } from './ledger.ts';
 import type { JobRecord } from './records.ts';
+import { eachAlone } from './sweep.ts';
 
 const PAGE = 100;
 
@@ -27,13 +28,15 @@ export async function expireJobs(
       if (signal?.aborted) return;
       if (!hasExpired(listed, nowMs)) continue;
       // The deletions before it take their time: a client may have opened it again since it was listed.
-      const job = await ledger.store.readJob(listed.id);
-      if (job === undefined || !hasExpired(job, nowMs)) continue;
-      // The record first: nobody finds half a job, and the sweep finds the blobs should this process die.
-      await ledger.store.deleteJob(job.id);
-      await storage.deletePrefix(resultsPrefix(job.id));
-      await storage.deletePrefix(inputPrefix(job.id));
-      logger.info({ jobId: job.id }, 'deleted a job at the end of its retention');
+      await eachAlone(logger, listed.id, async () => {
+        const job = await ledger.store.readJob(listed.id);
+        if (job === undefined || !hasExpired(job, nowMs)) return;
+        // The record first: nobody finds half a job, and the sweep finds the blobs should this process die.
+        await ledger.store.deleteJob(job.id);
+        await storage.deletePrefix(resultsPrefix(job.id));
+        await storage.deletePrefix(inputPrefix(job.id));
+        logger.info({ jobId: job.id }, 'deleted a job at the end of its retention');
+      });
     }
     cursor = page.cursor;
   } while (cursor !== undefined);

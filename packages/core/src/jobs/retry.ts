@@ -6,11 +6,14 @@ import type { Ledger } from './ledger.ts';
 import type { Document, DocumentError, JobRecord, ShardRecord } from './records.ts';
 import { type CutShard, readWholeShard, ShardCutter, type ShardLimits } from './shardCutter.ts';
 import type { RetryEvent } from './stateMachine.ts';
+import { UPLOAD_SILENCE_MS } from './uploadWriter.ts';
 
 export interface RetryDeps {
   ledger: Ledger;
   storage: BlobStore;
   limits: ShardLimits;
+  /** Of shards, in the one write that a retry is. */
+  maxRecords?: number;
 }
 
 export interface PlannedRetry {
@@ -21,9 +24,17 @@ export interface PlannedRetry {
 }
 
 /**
+ * Records of shards in one write: Redis does nothing else meanwhile, and this many take it some ten milliseconds. At 256
+ * documents a shard that is more than two million failed documents.
+ */
+const MAX_RECORDS = 20_000;
+
+/**
  * Stores the failed documents of a job as shards behind its own. Each takes the errors of its documents along,
  * so that every failed document is listed once at any moment. What only the destination refused is not
- * among them (`ingest` sends it again), nor what the storage lost.
+ * among them (`ingest` sends it again), nor what the storage lost. A plan ends where it becomes too large for one write,
+ * or so old that the sweep might take its first blobs for a leftover: what it did not come to stays listed as failed,
+ * for the next retry.
  */
 export async function planRetry(deps: RetryDeps, job: JobRecord): Promise<PlannedRetry> {
   const keys: string[] = [];
@@ -36,7 +47,7 @@ export async function planRetry(deps: RetryDeps, job: JobRecord): Promise<Planne
 }
 
 async function storeFailed(
-  { ledger, storage, limits }: RetryDeps,
+  { ledger, storage, limits, maxRecords = MAX_RECORDS }: RetryDeps,
   job: JobRecord,
   keys: string[],
 ): Promise<RetryEvent | undefined> {
@@ -62,7 +73,9 @@ async function storeFailed(
     added.push({ ordinal, state: 'pending', documents, textBytes, inputKey, errorsKey, isRetry: true });
   };
 
+  const untilMs = Date.now() + UPLOAD_SILENCE_MS;
   for await (const shard of ledger.shards(job.id)) {
+    if (changed.length + added.length >= maxRecords || Date.now() > untilMs) break;
     if (shard.errorsKey === undefined || shard.counts === undefined) continue;
     const listed = parseErrors(await storage.get(shard.errorsKey));
     const documents = await readById(storage, shard);

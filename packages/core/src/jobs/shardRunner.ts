@@ -1,5 +1,5 @@
 import type { Engine } from '../engine/types.ts';
-import { TrivecError } from '../errors.ts';
+import { TrivecError, toTrivecError } from '../errors.ts';
 import type { LedgerStore } from '../ledger/ledgerStore.ts';
 import type { ShardPointer } from '../queue/workQueue.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
@@ -9,10 +9,10 @@ import { columnsOf } from '../vectors/resultColumns.ts';
 import type { EmbeddedDocuments } from './embedDocuments.ts';
 import { embedShardDocuments } from './embedShard.ts';
 import { serializeErrors } from './errorsList.ts';
-import { Flight, type ShardHolder, THIS_PROCESS } from './flight.ts';
+import { FAILURES_TO_GIVE_UP, Flight, type ShardHolder, THIS_PROCESS } from './flight.ts';
 import { attemptKeys } from './keys.ts';
 import { Ledger, type LedgerResult, type TakenShard } from './ledger.ts';
-import type { JobRecord, ShardRecord } from './records.ts';
+import type { Document, DocumentError, JobRecord, ShardRecord } from './records.ts';
 import { readWholeShard } from './shardCutter.ts';
 import { isEnded, SHOWN_ERRORS } from './stateMachine.ts';
 
@@ -44,8 +44,9 @@ const CANCEL_CHECK_MS = 1000;
 /**
  * The life of one shard: ask the ledger, read, embed, write the results under a key of this attempt, and
  * record them by compare-and-set. Any number of holders may run the same shard: one is counted.
- * A full storage pauses the job. Throws only what is worth another try (`storage_unavailable`,
- * `backend_unavailable`, `model_unavailable`, `shutting_down`): the queue gives the shard back.
+ * A full storage pauses the job. Throws what is worth another try (`storage_unavailable`,
+ * `backend_unavailable`, `model_unavailable`, `shutting_down`): the queue gives the shard back. Any other error is
+ * thrown twice, for the reconciler to bring the shard back; the third fails its documents with that reason.
  */
 export async function runShard(
   deps: ShardRunnerDeps,
@@ -57,27 +58,58 @@ export async function runShard(
   if (!taken.ok) return { stored: false, reason: taken.reason };
   const { job, shard } = taken;
   try {
-    const result = await embedShard(deps, job, shard, signal);
-    const recorded = await store(deps, job, shard, result);
-    if (!recorded.ok) return { stored: false, reason: recorded.reason };
-    const durationMs = Date.now() - startedAtMs;
-    const failed = shard.documents - result.embedded;
-    deps.logger.debug({ ...pointer, documents: shard.documents, failed, durationMs }, 'shard stored');
-    return {
-      stored: true,
-      embedded: result.embedded,
-      failed,
-      tokens: result.tokens,
-      durationMs,
-      hasDestination: job.sink !== undefined,
-    };
+    return await record(deps, taken, await embedShard(deps, job, shard, signal), startedAtMs);
   } catch (error) {
     if (error instanceof TrivecError && error.code === 'storage_full') return pauseFull(deps, pointer);
-    if (!(error instanceof TrivecError) || error.code !== 'cancelled') throw error;
-    // The engine says `cancelled` of every aborted call; why it was aborted is in the signal.
-    if (signal.reason instanceof TrivecError && signal.reason.retryable) throw signal.reason;
-    return { stored: false, reason: 'cancelled' };
+    if (error instanceof TrivecError && error.code === 'cancelled') {
+      // The engine says `cancelled` of every aborted call; why it was aborted is in the signal.
+      if (signal.reason instanceof TrivecError && signal.reason.retryable) throw signal.reason;
+      return { stored: false, reason: 'cancelled' };
+    }
+    if (error instanceof TrivecError && error.retryable) throw error;
+    const { ledger, logger, holder = THIS_PROCESS } = deps;
+    const failures = await Flight.noteFailure(ledger, pointer, holder.id);
+    if (failures < FAILURES_TO_GIVE_UP) throw error;
+    logger.error({ err: error, ...pointer, failures }, 'a shard is given up: its documents fail');
+    return record(deps, taken, await givenUp(deps, shard, toTrivecError(error)), startedAtMs);
   }
+}
+
+/** Stores and records what an attempt made. */
+async function record(
+  deps: ShardRunnerDeps,
+  { job, shard }: Extract<TakenShard, { ok: true }>,
+  result: EmbeddedShard,
+  startedAtMs: number,
+): Promise<ShardOutcome> {
+  const recorded = await store(deps, job, shard, result);
+  if (!recorded.ok) return { stored: false, reason: recorded.reason };
+  const durationMs = Date.now() - startedAtMs;
+  const { embedded, tokens } = result;
+  const failed = shard.documents - embedded;
+  const { ordinal, documents } = shard;
+  deps.logger.debug({ jobId: job.id, ordinal, documents, failed, durationMs }, 'shard stored');
+  return { stored: true, embedded, failed, tokens, durationMs, hasDestination: job.sink !== undefined };
+}
+
+/** Every document fails with the reason, so that `retry` can try them again. */
+async function givenUp(
+  { storage }: ShardRunnerDeps,
+  shard: ShardRecord,
+  { code, message }: TrivecError,
+): Promise<EmbeddedShard> {
+  const body = await storage.get(shard.inputKey);
+  const documents = body && readWholeShard(body, shard);
+  if (documents === undefined) return unreadable(shard, `could not be embedded: ${message}`);
+  return allFailed(documents, { code, message });
+}
+
+function allFailed(
+  documents: readonly Document[],
+  error: Pick<DocumentError, 'code' | 'message'>,
+): EmbeddedShard {
+  const errors = documents.map(({ id }) => ({ id, ...error }));
+  return { rows: [], embedded: 0, errors, tokens: 0, truncated: 0 };
 }
 
 /** To try again would fill the log and nothing else: the reconciler resumes the job when there is room. */
@@ -133,8 +165,7 @@ async function embedShard(
     // Vectors that are not of the job's shape: the next try would give the same, for ever.
     logger.error({ err: error, jobId: job.id, ordinal: shard.ordinal }, 'the engine gave unfit vectors');
     const message = 'The engine gave vectors that do not fit the job.';
-    const errors = documents.map(({ id }) => ({ id, code: 'internal' as const, message }));
-    return { rows: [], embedded: 0, errors, tokens: 0, truncated: 0 };
+    return allFailed(documents, { code: 'internal', message });
   }
 }
 

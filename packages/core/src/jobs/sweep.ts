@@ -1,3 +1,4 @@
+import { TrivecError } from '../errors.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { INPUT_PREFIX, inputPrefix, isRetryKey, jobIdOfKey, RESULTS_PREFIX, resultsPrefix } from './keys.ts';
@@ -32,9 +33,21 @@ export async function sweepStorage(deps: SweepDeps, nowMs: number, signal?: Abor
     }
   for (const [jobId, atMs] of newestAtMs) {
     if (signal?.aborted) return;
-    const job = await deps.ledger.store.readJob(jobId);
-    if (job !== undefined) await removeLosers(deps, job, nowMs);
-    else if (nowMs - atMs > DEAD_UPLOAD_AFTER_MS) await removeDeadUpload(deps, jobId);
+    await eachAlone(deps.logger, jobId, async () => {
+      const job = await deps.ledger.store.readJob(jobId);
+      if (job !== undefined) await removeLosers(deps, job, nowMs);
+      else if (nowMs - atMs > DEAD_UPLOAD_AFTER_MS) await removeDeadUpload(deps, jobId);
+    });
+  }
+}
+
+/** A job in trouble keeps none of the others waiting. Throws `backend_unavailable`: that is the trouble of all. */
+export async function eachAlone(logger: Logger, jobId: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (error instanceof TrivecError && error.code === 'backend_unavailable') throw error;
+    logger.warn({ err: error, jobId }, 'looking after a job failed; it is tried again');
   }
 }
 
