@@ -132,7 +132,8 @@ class BullmqConsumer<T> implements Consumer {
   readonly #handler: QueueHandler<T>;
   readonly #logger: Logger;
   readonly #opened: OpenedWorker<T>;
-  readonly #controllers = new Map<string, AbortController>();
+  /** More than one of an id: an item whose lock was lost can come back while it still runs here. */
+  readonly #controllers = new Set<{ id: string; controller: AbortController }>();
   readonly #running = new Set<Promise<void>>();
   readonly #onClosed: () => void;
   #closing: Promise<void> | undefined;
@@ -155,8 +156,10 @@ class BullmqConsumer<T> implements Consumer {
   }
 
   cancel(ids: readonly string[]): void {
-    for (const id of ids) {
-      this.#controllers.get(id)?.abort(new TrivecError('cancelled', 'The item was removed from its queue.'));
+    const removed = new Set(ids);
+    for (const { id, controller } of this.#controllers) {
+      if (removed.has(id))
+        controller.abort(new TrivecError('cancelled', 'The item was removed from its queue.'));
     }
   }
 
@@ -168,7 +171,7 @@ class BullmqConsumer<T> implements Consumer {
   async #close(): Promise<void> {
     const abort = () => {
       const reason = new TrivecError('shutting_down', 'The worker is stopping.', { retryAfterSeconds: 1 });
-      for (const controller of this.#controllers.values()) controller.abort(reason);
+      for (const { controller } of this.#controllers) controller.abort(reason);
     };
     await closeWorker(this.#opened, this.#running, abort, this.#logger);
     this.#onClosed();
@@ -178,7 +181,8 @@ class BullmqConsumer<T> implements Consumer {
     if (this.#closing) await giveBack(job, token);
     const id = job.id!;
     const controller = new AbortController();
-    this.#controllers.set(id, controller);
+    const held = { id, controller };
+    this.#controllers.add(held);
     const run = (async () => this.#handler({ id, data: job.data }, controller.signal))();
     this.#running.add(run);
     try {
@@ -201,7 +205,7 @@ class BullmqConsumer<T> implements Consumer {
       throw error;
     } finally {
       this.#running.delete(run);
-      this.#controllers.delete(id);
+      this.#controllers.delete(held);
     }
   }
 }

@@ -12,12 +12,16 @@ import { checkKey, checkPrefix } from './keys.ts';
 const TEMP_FOLDER = '.tmp';
 /** Another process may be writing its own right now; a put takes seconds. */
 const TEMP_LEFTOVER_AFTER_MS = 60 * 60 * 1000;
+/** More are forgotten, and looked after again. */
+const KNOWN_FOLDERS = 10_000;
 
 /** Blobs as files: written beside, synced, renamed into place, folder synced. */
 export class DiskStorage implements BlobStore {
   readonly description: string;
   private readonly root: string;
   private readonly folders = new FolderSync();
+  /** Folders that are on disk with all the folders above them, as far as this process knows. */
+  private readonly named = new Set<string>();
 
   private constructor(root: string) {
     this.root = root;
@@ -66,16 +70,23 @@ export class DiskStorage implements BlobStore {
       await rename(temp, target);
     } catch (error) {
       if (errorCode(error) !== 'ENOENT') throw error;
+      // Before it is there for others: they must not rely on what was known of the one before.
+      this.named.delete(folder);
       await mkdir(folder, { recursive: true });
       await rename(temp, target);
-      await this.syncAncestors(folder);
     }
-    await this.folders.sync(folder);
+    await Promise.all([this.folders.sync(folder), this.syncAncestors(folder)]);
   }
 
-  /** A new folder is on disk only when the folder that names it is. */
+  /**
+   * A new folder is on disk only when the folder that names it is. Not only whoever makes a folder sees to that: others
+   * may put into it before that is done, and a process that made it may have died.
+   */
   private async syncAncestors(folder: string): Promise<void> {
+    if (this.named.has(folder)) return;
     for (let path = folder; path !== this.root; path = dirname(path)) await this.folders.sync(dirname(path));
+    if (this.named.size >= KNOWN_FOLDERS) this.named.clear();
+    this.named.add(folder);
   }
 
   async get(key: string): Promise<Buffer | undefined> {
@@ -124,7 +135,9 @@ export class DiskStorage implements BlobStore {
 
   async deletePrefix(prefix: string): Promise<void> {
     checkPrefix(prefix);
-    await guard(() => rm(join(this.root, prefix), { recursive: true, force: true, maxRetries: 3 }));
+    const folder = join(this.root, prefix);
+    await guard(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
+    for (const path of this.named) if (`${path}/`.startsWith(folder)) this.named.delete(path);
   }
 
   async close(): Promise<void> {}
