@@ -4,6 +4,7 @@ import type { Config } from '@trivec/core/config';
 import { TrivecError } from '@trivec/core/errors';
 import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
+import { KEYLESS_OWNER } from './viewer.ts';
 
 export interface ApiKey {
   /** Whose jobs it sees, and the name in logs. */
@@ -63,6 +64,8 @@ export class ApiKeys {
   }
 
   #add(digest: Buffer, key: ApiKey): void {
+    if (key.name === KEYLESS_OWNER)
+      throw invalid(`the name ${KEYLESS_OWNER} is that of requests without a key; give the key another.`);
     const mac = this.#mac(digest);
     for (const known of this.#keys) {
       if (known.key.name === key.name) throw invalid(`the name ${key.name} stands twice.`);

@@ -14,12 +14,20 @@ declare module 'fastify' {
   }
 }
 
+/** Owns what is made without API keys; no key has this name. */
+export const KEYLESS_OWNER = 'anonymous';
+
 /** Whose jobs a request sees. Without API keys everybody is the same anonymous owner. */
 export function viewerOf({ identity }: Pick<FastifyRequest, 'identity'>): Viewer {
-  return { owner: identity?.name ?? 'anonymous', admin: identity?.admin ?? false };
+  return { owner: identity?.name ?? KEYLESS_OWNER, admin: identity?.admin ?? false };
 }
 
 /** Whose turn it is, and whose limits count: the key, or the address where there are no keys. */
 export function clientOf({ identity, ip }: Pick<FastifyRequest, 'identity' | 'ip'>): string {
   return identity === null ? `address:${ip}` : `key:${identity.name}`;
+}
+
+/** With whom a client shares what the cache knows: whoever has the same key; without keys, everybody. */
+export function cacheScopeOf(client: string | undefined): string {
+  return client?.startsWith('key:') === true ? client : '';
 }

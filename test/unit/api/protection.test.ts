@@ -79,6 +79,7 @@ test('keys from a file, as they are or as their SHA-256, limited to routes', asy
   for (const [content, message] of [
     [[{ name: 'a', key: 'short' }], /0\/key/],
     [[{ name: 'a' }], /the key a takes one of/],
+    [[{ name: 'anonymous', key: ANNA }], /the name anonymous is that of requests without a key/],
     [
       [
         { name: 'a', key: ANNA },
