@@ -38,6 +38,8 @@ const config = loadConfig({
   PORT: '0',
   REQUEST_TIMEOUT_MS: String(REQUEST_TIMEOUT_MS),
   MAX_QUEUED_TASKS: '128',
+  // One body for all requests: what the cache knows would load nothing.
+  EMBEDDING_CACHE_MB: '0',
   API_KEYS: Object.entries(KEYS)
     .map(([name, key]) => `${name}=${key}`)
     .join(),

@@ -14,6 +14,7 @@ import { Admission } from './admission.ts';
 import { ApiKeys } from './apiKeys.ts';
 import type { ApiDeps } from './deps.ts';
 import { Embedder } from './embedder.ts';
+import { EmbeddingCache } from './embeddingCache.ts';
 import { EngineCalls } from './engineCalls.ts';
 import { ModelDirectory } from './modelDirectory.ts';
 import { bodies } from './plugins/bodies.ts';
@@ -120,7 +121,7 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
     models,
     admission,
     calls,
-    embedder: new Embedder({ calls, config, metrics, charge }),
+    embedder: new Embedder({ calls, cache: new EmbeddingCache(config), config, metrics, charge }),
     scorer: new Scorer({ calls, config, metrics, charge }),
   };
   const app = fastify({

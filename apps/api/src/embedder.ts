@@ -2,10 +2,14 @@ import type { Config } from '@trivec/core/config';
 import type { EmbedTask, EngineTask, ReplyTo } from '@trivec/core/engine/tasks';
 import { TrivecError } from '@trivec/core/errors';
 import type { ModelInfo } from '@trivec/core/models/modelInfo';
+import { promptForInput } from '@trivec/core/models/prompts';
 import type { Metrics } from '@trivec/core/telemetry/metrics';
 import type { Output, TextVectors } from '@trivec/core/vectors/types';
 import { OUTPUTS } from '@trivec/core/vectors/types';
-import { checkText, type EngineCalls, estimateTokens } from './engineCalls.ts';
+import type { EmbeddingCache } from './embeddingCache.ts';
+import { checkText, type EngineCalls } from './engineCalls.ts';
+import { TextRunner } from './textRunner.ts';
+import type { Timings } from './timings.ts';
 
 /** A text, or the ids that the model's own tokenizer made of it. */
 export type TextInput = string | readonly number[];
@@ -36,12 +40,6 @@ export interface TruncationWarning {
   originalTokens: number;
 }
 
-export interface Timings {
-  queueMs: number;
-  tokenizeMs: number;
-  inferMs: number;
-}
-
 export interface Embedded {
   model: ModelInfo;
   outputs: readonly Output[];
@@ -58,6 +56,7 @@ export interface Embedded {
 
 export interface EmbedderDeps {
   calls: EngineCalls;
+  cache: EmbeddingCache;
   config: Pick<Config, 'maxInputChars'>;
   metrics: Metrics;
   /** Told what a client's answer cost. */
@@ -73,9 +72,11 @@ interface Place {
 /** Texts to vectors over the interactive lane: the one handler behind every route that embeds. */
 export class Embedder {
   readonly #deps: EmbedderDeps;
+  readonly #runner: TextRunner;
 
   constructor(deps: EmbedderDeps) {
     this.#deps = deps;
+    this.#runner = new TextRunner(deps);
   }
 
   /**
@@ -107,11 +108,10 @@ export class Embedder {
       }
     }
 
-    const replies = await this.#deps.calls.askParts(
+    const { outcomes, timings } = await this.#runner.run(
       model,
-      places,
-      ({ text }) => estimateTokens(text, model.maxTokens),
-      (part): EmbedTask => ({ ...template, texts: part.map(({ text }) => text) }),
+      template,
+      places.map(({ text }) => text),
       caller,
       (place) => nameOf(places[place]?.index ?? place),
     );
@@ -123,30 +123,25 @@ export class Embedder {
       tokens: 0,
       tokenIds: request.returnTokenIds === true ? texts.map(() => new Int32Array()) : undefined,
       warnings: [],
-      timings: joinTimings(replies),
+      timings,
     };
-    let at = 0;
-    for (const reply of replies) {
-      for (const [row, vector] of reply.vectors.entries()) {
-        const index = places[at++]?.index ?? 0;
-        const [maxTokens, originalTokens] = [reply.maxTokens, reply.originalTokens[row] ?? 0];
-        if ('error' in vector) {
-          const { code, message } = vector.error;
-          fail(index, new TrivecError(code, `${nameOf(index)}: ${message}`, { param: nameOf(index) }));
+    for (const [place, { vector, originalTokens, truncated, maxTokens, tokenIds }] of outcomes.entries()) {
+      const index = places[place]?.index ?? place;
+      if ('error' in vector) {
+        const { code, message } = vector.error;
+        fail(index, new TrivecError(code, `${nameOf(index)}: ${message}`, { param: nameOf(index) }));
+        continue;
+      }
+      if (truncated) {
+        if (request.truncate === false) {
+          fail(index, tooManyTokens(nameOf(index), originalTokens, maxTokens, model));
           continue;
         }
-        if (reply.truncated[row] === true) {
-          if (request.truncate === false) {
-            fail(index, tooManyTokens(nameOf(index), originalTokens, maxTokens, model));
-            continue;
-          }
-          embedded.warnings.push({ code: 'input_truncated', index, maxTokens, originalTokens });
-        }
-        embedded.vectors[index] = vector;
-        embedded.tokens += vector.tokens;
-        const ids = reply.tokenIds?.[row];
-        if (embedded.tokenIds !== undefined && ids !== undefined) embedded.tokenIds[index] = ids;
+        embedded.warnings.push({ code: 'input_truncated', index, maxTokens, originalTokens });
       }
+      embedded.vectors[index] = vector;
+      embedded.tokens += vector.tokens;
+      if (embedded.tokenIds !== undefined && tokenIds !== undefined) embedded.tokenIds[index] = tokenIds;
     }
     this.#deps.metrics.requestTexts.inc({ model: model.name }, texts.length - failures.size);
     this.#deps.metrics.requestTokens.inc({ model: model.name }, embedded.tokens);
@@ -197,15 +192,6 @@ function taskTemplate(model: ModelInfo, request: EmbedRequest): EmbedTask {
     truncationDirection: request.truncationDirection ?? 'right',
     ...(request.dimensions !== undefined && { dimensions: checkDimensions(request.dimensions, model) }),
     ...(request.returnTokenIds === true && { returnTokenIds: true }),
-  };
-}
-
-/** Parts wait and run beside each other: their longest wait, and the work of all. */
-export function joinTimings(replies: readonly { timings: Timings }[]): Timings {
-  return {
-    queueMs: replies.reduce((most, { timings }) => Math.max(most, timings.queueMs), 0),
-    tokenizeMs: replies.reduce((sum, { timings }) => sum + timings.tokenizeMs, 0),
-    inferMs: replies.reduce((sum, { timings }) => sum + timings.inferMs, 0),
   };
 }
 
@@ -270,8 +256,7 @@ export function promptOf(
     });
   }
   if (prompt !== undefined) return prompt;
-  if (inputType !== undefined) return inputType === 'query' ? model.prompts?.query : model.prompts?.passage;
-  if (promptName === undefined) return undefined;
+  if (promptName === undefined) return promptForInput(model, inputType);
   const known = Object.entries(model.prompts ?? {});
   const found = known.find(([name]) => name === promptName)?.[1];
   if (found !== undefined) return found;

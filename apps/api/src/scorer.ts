@@ -6,8 +6,8 @@ import type { ModelInfo } from '@trivec/core/models/modelInfo';
 import type { Metrics } from '@trivec/core/telemetry/metrics';
 import type { OutputScores } from '@trivec/core/vectors/scores';
 import type { Output } from '@trivec/core/vectors/types';
-import { joinTimings, type Timings } from './embedder.ts';
 import { type Caller, checkText, type EngineCalls, estimateTokens } from './engineCalls.ts';
+import { joinTimings, type Timings } from './timings.ts';
 
 export const SCORE_MODES = ['mixed', 'dense', 'sparse', 'colbert'] as const;
 export type ScoreMode = (typeof SCORE_MODES)[number];

@@ -107,7 +107,10 @@ test('timings where they are asked for, and a time of its own for a request', as
 
 test('a request of more than a batch is cut into parts and joined, errors with their own place', async (t) => {
   const { post, state } = await apiRig(t);
-  const input = Array.from({ length: 100 }, (_, i) => `${'w'.repeat(1 + (i % 9))} b`);
+  const input = Array.from(
+    { length: 100 },
+    (_, i) => `${String.fromCharCode(97 + i / 9).repeat(1 + (i % 9))} b`,
+  );
   const all = (await post('/embeddings', { input, outputs: ['dense'] })).json();
   assert.ok(state.requests.length > 2, `${state.requests.length} tasks`);
   assert.equal(all.usage.total_tokens, 400);

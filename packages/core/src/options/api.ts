@@ -80,6 +80,12 @@ export const API_OPTIONS = {
     512,
     'Pieces of synchronous work that wait in one API process for a model, shared fairly by the clients; beyond it 429.',
   ),
+  embeddingCacheMb: option(
+    'EMBEDDING_CACHE_MB',
+    count(0, 1_000_000),
+    64,
+    'Megabytes of vectors that an API process remembers for texts that come again in synchronous requests; 0: none.',
+  ),
   requestTimeoutMs: option(
     'REQUEST_TIMEOUT_MS',
     count(1),

@@ -13,6 +13,10 @@ export interface Metrics {
   /** Texts and tokens that synchronous requests were answered for. */
   requestTexts: Counter<'model'>;
   requestTokens: Counter<'model'>;
+  /** Texts of synchronous requests that need not run, or had to. */
+  cacheHits: Counter<'model'>;
+  cacheMisses: Counter<'model'>;
+  cacheBytes: Gauge;
   /** Refused before any work; reason is `queue` or `rate_limit`. */
   requestsRefused: Counter<'reason'>;
   /** Read from the registry at each scrape by the API. */
@@ -76,6 +80,23 @@ export function createMetrics(options: { processMetrics?: boolean } = {}): Metri
       name: 'trivec_request_tokens_total',
       help: 'Tokens that synchronous requests were answered for, special tokens included.',
       labelNames: ['model'],
+      registers,
+    }),
+    cacheHits: new Counter({
+      name: 'trivec_embedding_cache_hits_total',
+      help: 'Texts of synchronous requests that were known, from the cache or from the same request.',
+      labelNames: ['model'],
+      registers,
+    }),
+    cacheMisses: new Counter({
+      name: 'trivec_embedding_cache_misses_total',
+      help: 'Texts of synchronous requests that were sent to a worker.',
+      labelNames: ['model'],
+      registers,
+    }),
+    cacheBytes: new Gauge({
+      name: 'trivec_embedding_cache_bytes',
+      help: 'Bytes of the vectors that this process remembers.',
       registers,
     }),
     requestsRefused: new Counter({
