@@ -1,4 +1,5 @@
 import { TrivecError } from '@trivec/core/errors';
+import { isBlank } from '@trivec/core/jobs/textRules';
 import type { SourceRecord } from './readers/recordFile.ts';
 
 /** Which fields of a record make a document. */
@@ -60,7 +61,7 @@ function textOf(fields: Record<string, unknown>, wanted: readonly string[], fail
     const value = fields[name];
     if (value === undefined || value === null) continue;
     if (typeof value !== 'string') throw fail(`"${name}" is not text.`);
-    if (value.trim() !== '') parts.push(value);
+    if (!isBlank(value)) parts.push(value);
   }
   if (parts.length > 0) return parts.join('\n');
   const missing = wanted.every((name) => !(name in fields));

@@ -125,12 +125,22 @@ test('fields: other records become documents', async () => {
   }
 });
 
-test('fields: what inherited names and __proto__ hold is no field, or an own one', async () => {
+test('fields: inherited names hold nothing; names of prototypes are refused, as in a JSON body', async () => {
   const rig = jobRig();
-  const body = [Buffer.from('{"id":"a","text":"x","__proto__":{"polluted":1}}\n')] as never;
-  const { id } = await submit(rig, { format: 'ndjson', body }, { fields: { payload: true } });
-  const [document] = (await stored(rig, id)) as { payload: object }[];
-  assert.deepEqual(Object.keys(document!.payload), ['__proto__']);
+  const named = [
+    '"__proto__":{"polluted":1}',
+    '"\\u005f_proto__":1',
+    '"a":[{"constructor":{"prototype":1}}]',
+  ];
+  for (const name of named) {
+    const body = [Buffer.from(`{"id":"a","text":"x"}\n{"id":"b","text":"x",${name}}\n`)] as never;
+    const refused = submit(rig, { format: 'ndjson', body }, { fields: { payload: true } });
+    await assert.rejects(refused, {
+      code: 'invalid_line',
+      param: 'line 2',
+      message: /such names are refused/,
+    });
+  }
   assert.equal(({} as { polluted?: number }).polluted, undefined);
   await assert.rejects(submit(rig, lines({ id: 'a', text: 'x' }), { fields: { id: 'constructor' } }), {
     code: 'invalid_document',

@@ -26,6 +26,13 @@ const refused: [name: string, value: unknown, param: string, says: RegExp][] = [
   ['text as number', { id: 'a', text: 5 }, 'documents[3].text', /must be a string, not a number/],
   ['empty text', { id: 'a', text: '' }, 'documents[3].text', /empty or blank/],
   ['blank text', { id: 'a', text: ' \n\t' }, 'documents[3].text', /empty or blank/],
+  [
+    'a text that shows nothing',
+    { id: 'a', text: '\u200b\ufeff\u2060 \u3164' },
+    'documents[3].text',
+    /empty or blank/,
+  ],
+  ['NUL in a text', { id: 'a', text: 'x\0y' }, 'documents[3].text', /NUL/],
   ['empty id', { id: '', text: 'x' }, 'documents[3].id', /empty/],
   ['a fraction as id', { id: 1.5, text: 'x' }, 'documents[3].id', /integer/],
   ['an id beyond 2^53', { id: 2 ** 53, text: 'x' }, 'documents[3].id', /2\^53/],
@@ -57,6 +64,12 @@ for (const [name, value, param, says] of refused)
       message: /^Line 17/,
     });
   });
+
+test('half of a surrogate pair in a text becomes a replacement character; visible text stays as it is', () => {
+  const texts = { 'cut \ud83d here': 'cut \ufffd here', '👩\u200d👩': '👩\u200d👩', '\u200bא': '\u200bא' };
+  for (const [text, kept] of Object.entries(texts))
+    assert.equal(parseDocument({ id: 1, text }, line).text, kept);
+});
 
 test('a __proto__ in a payload is data and reaches nothing', () => {
   const value = JSON.parse('{"id":"a","text":"x","payload":{"__proto__":{"admin":true}}}');

@@ -1,3 +1,4 @@
+import { parse as parseSafely } from 'secure-json-parse';
 import { TrivecError } from '../errors.ts';
 import { parseDocument } from './documents.ts';
 import type { FieldMapping } from './fields.ts';
@@ -112,10 +113,19 @@ function attempt(
   }
 }
 
+/** As in a JSON body. */
+const PROTOTYPES = { protoAction: 'error', constructorAction: 'error' } as const;
+
 function parseJson(text: string, line: number): unknown {
   try {
-    return JSON.parse(text);
+    return parseSafely(text, PROTOTYPES);
   } catch (error) {
+    if (/forbidden prototype/.test(String(error)))
+      throw new TrivecError(
+        'invalid_line',
+        `Line ${line} has a field named __proto__, or a constructor with a prototype: such names are refused.`,
+        { param: `line ${line}` },
+      );
     // The engine's own message quotes the text: only its column is taken over.
     const column = /position (\d+)/.exec(String(error))?.[1];
     const where = column === undefined ? '' : ` (at character ${Number(column) + 1})`;

@@ -2,6 +2,7 @@ import { TrivecError } from '../errors.ts';
 import { type FieldMapping, mapRecord } from './fields.ts';
 import { describePlace, type Place, paramOf } from './place.ts';
 import type { Document } from './records.ts';
+import { isBlank } from './textRules.ts';
 
 const MAX_ID_BYTES = 512;
 
@@ -9,7 +10,7 @@ const FIELDS = ['id', 'text', 'payload'];
 
 /**
  * Checks one document: `{id: string | safe integer, text: string, payload?: object}` and nothing else; with a
- * mapping, one made of any record's fields. Throws `invalid_document`, naming place, field and limit.
+ * mapping, one made of any record's fields. A lone surrogate in a text becomes U+FFFD. Throws `invalid_document`, naming place, field and limit.
  */
 export function parseDocument(value: unknown, place: Place, mapping?: FieldMapping): Document {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
@@ -53,8 +54,10 @@ function parseId(id: unknown, place: Place, field: string): string {
 function parseText(text: unknown, place: Place): string {
   if (text === undefined) throw invalid(place, 'text', 'is missing');
   if (typeof text !== 'string') throw invalid(place, 'text', `must be a string, not ${kindOf(text)}`);
-  if (text.trim() === '') throw invalid(place, 'text', 'must not be empty or blank');
-  return text;
+  if (isBlank(text)) throw invalid(place, 'text', 'must not be empty or blank');
+  if (text.includes('\0')) throw invalid(place, 'text', 'must not contain a NUL character');
+  // What a cut through an emoji leaves. The replacement is as long: offsets of chunks stay those of the sender's text.
+  return text.toWellFormed();
 }
 
 function invalid(place: Place, field: string | undefined, problem: string): TrivecError {

@@ -1,5 +1,6 @@
 import { TrivecError } from '../errors.ts';
 import { describePlace, type Place, paramOf } from './place.ts';
+import { isBlank } from './textRules.ts';
 
 /** Which fields of somebody else's records make a document. */
 export interface FieldMapping {
@@ -50,7 +51,7 @@ export function mapRecord(
     const value = own(name);
     if (value === undefined || value === null) continue;
     if (typeof value !== 'string') throw refusal(place, name, 'must be a string');
-    if (value.trim() !== '') parts.push(value);
+    if (!isBlank(value)) parts.push(value);
   }
   if (parts.length === 0)
     throw refusal(place, mapping.text.join(', '), 'has no text: missing, empty or blank');
@@ -66,7 +67,7 @@ function payloadOf(
     payload === true
       ? Object.keys(record).filter((name) => name !== id && !text.includes(name))
       : payload.filter((name) => Object.hasOwn(record, name));
-  // Makes own fields of them all, `__proto__` included.
+  // Makes own fields of them all, whatever their names.
   return Object.fromEntries(wanted.map((name) => [name, record[name]]));
 }
 
