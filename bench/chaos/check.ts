@@ -7,7 +7,9 @@ import { DEAD_UPLOAD_AFTER_MS, sweepStorage } from '@trivec/core/jobs/sweep';
 import type { BlobStore } from '@trivec/core/storage/blobStore';
 import type { Logger } from '@trivec/core/telemetry/logger';
 import type { Redis } from 'ioredis';
+import { checkCollections, checkPoints } from './checkQdrant.ts';
 import type { Corpus } from './corpus.ts';
+import { resultRows } from './results.ts';
 
 export interface CheckDeps {
   backend: Backend;
@@ -16,6 +18,8 @@ export interface CheckDeps {
   logger: Logger;
   /** Where the backend is one. */
   redis?: Redis;
+  /** Where jobs have a destination: the server, and how the names of their collections begin. */
+  destination?: { url: string; prefix: string };
 }
 
 export interface CheckedJob {
@@ -32,41 +36,29 @@ const SHOWN = 5;
 
 type Vectors = Map<string, Float32Array>;
 
-/** Dense vectors by id; faults for ids that are missing, foreign, or there more than once. */
+/** Dense vectors by id and chunk; faults for ids that are missing, foreign, or there more than once. */
 async function readVectors(
   service: JobService,
   job: JobRecord,
   corpus: Corpus,
   faults: string[],
 ): Promise<Vectors> {
-  const viewer = { owner: job.owner, admin: true };
-  const { body } = await service.results(job.id, viewer, { format: 'ndjson' });
   const vectors: Vectors = new Map();
-  const order: string[] = [];
-  for await (const line of lines(body)) {
-    const row = JSON.parse(line) as { id: string; dense: number[] };
-    if (vectors.has(row.id)) faults.push(`${row.id} is there more than once`);
-    vectors.set(row.id, Float32Array.from(row.dense));
-    order.push(row.id);
+  const seen = new Set<string>();
+  for await (const { id, chunk, dense } of resultRows(service, job)) {
+    const key = `${id}/${chunk}`;
+    if (vectors.has(key)) faults.push(`${key} is there more than once`);
+    vectors.set(key, Float32Array.from(dense));
+    seen.add(id);
   }
-  const missing = corpus.ids.filter((id) => !vectors.has(id));
+  const order = [...seen];
+  const missing = corpus.ids.filter((id) => !seen.has(id));
   if (missing.length > 0)
     faults.push(
       `${missing.length} of ${corpus.ids.length} documents have no vector: ${missing.slice(0, SHOWN)}`,
     );
   if (missing.length === 0 && order.some((id, i) => id !== corpus.ids[i])) faults.push('not in input order');
   return vectors;
-}
-
-async function* lines(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let rest = '';
-  for await (const chunk of body) {
-    const parts = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-    rest = parts.pop()!;
-    yield* parts;
-  }
-  if (rest !== '') yield rest;
 }
 
 /** Compares every job with the undisturbed one, which comes first, then looks for what should not be there. */
@@ -89,18 +81,32 @@ export async function checkAll(
     const vectors = await readVectors(service, job, corpus, faults);
     reference ??= vectors;
     checked.push({ id, rows: vectors.size, maxDifference: compare(reference, vectors, faults), faults });
+    if (deps.destination === undefined || (await isSuperseded(deps, job, ids))) continue;
+    faults.push(...(await checkPoints(deps.destination.url, service, job, corpus)));
   }
   return checked;
 }
 
-async function checkCounts(
+/** A later job has replaced what this one had built. */
+async function isSuperseded(
   { backend }: CheckDeps,
+  job: JobRecord,
+  ids: readonly string[],
+): Promise<boolean> {
+  if (job.sink?.alias === undefined) return false;
+  const later = ids.slice(ids.indexOf(job.id) + 1);
+  const records = await Promise.all(later.map((id) => backend.ledger.readJob(id)));
+  return records.some((other) => other?.sink?.alias === job.sink?.alias);
+}
+
+async function checkCounts(
+  { backend, destination }: CheckDeps,
   job: JobRecord,
   corpus: Corpus,
   faults: string[],
 ): Promise<void> {
   const documents = corpus.ids.length;
-  const expected = { documents, embedded: documents, written: 0, failed: 0 };
+  const expected = { documents, embedded: documents, written: destination ? documents : 0, failed: 0 };
   if (JSON.stringify(job.counts) !== JSON.stringify(expected))
     faults.push(`counts: ${JSON.stringify(job.counts)}`);
   if (job.status !== 'completed') faults.push(`status: ${job.status}`);
@@ -149,6 +155,13 @@ export async function checkLeftovers(deps: CheckDeps, ids: readonly string[]): P
   for (const fingerprint of new Set(records.flatMap((job) => (job ? [job.model.fingerprint] : [])))) {
     const counts = await backend.shardQueue(fingerprint).counts();
     if (counts.waiting + counts.active + counts.delayed > 0) faults.push(`queue: ${JSON.stringify(counts)}`);
+  }
+  const sinkCounts = await backend.sinkQueue().counts();
+  if (sinkCounts.waiting + sinkCounts.active + sinkCounts.delayed > 0)
+    faults.push(`sink queue: ${JSON.stringify(sinkCounts)}`);
+  if (deps.destination !== undefined) {
+    const there = records.filter((job) => job !== undefined);
+    faults.push(...(await checkCollections(deps.destination.url, deps.destination.prefix, there)));
   }
   // What the sweep would do when dead uploads are old enough to be sure of it.
   await sweepStorage({ ledger, storage, logger }, Date.now() + 2 * DEAD_UPLOAD_AFTER_MS);

@@ -19,8 +19,9 @@ export class PatientClient {
     await this.request('/health/ready');
   }
 
-  async submit(ndjson: Buffer, idempotencyKey: string, outputs: readonly string[]): Promise<string> {
-    const response = await this.request(`/jobs?outputs=${outputs.join(',')}`, {
+  /** `options` are the job's, as query parameters. */
+  async submit(ndjson: Buffer, idempotencyKey: string, options: Record<string, string>): Promise<string> {
+    const response = await this.request(`/jobs?${new URLSearchParams(options)}`, {
       method: 'POST',
       headers: { 'content-type': 'application/x-ndjson', 'idempotency-key': idempotencyKey },
       body: ndjson,

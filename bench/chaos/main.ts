@@ -4,6 +4,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
+import type { QdrantChoice } from './qdrant.ts';
 import { type ChaosReport, runChaos } from './run.ts';
 
 const { values } = parseArgs({
@@ -14,10 +15,17 @@ const { values } = parseArgs({
     kills: { type: 'string' },
     short: { type: 'boolean', default: false },
     logs: { type: 'boolean', default: false },
+    destination: { type: 'string' },
+    'qdrant-binary': { type: 'string' },
+    'qdrant-url': { type: 'string' },
   },
 });
 if (values.backend !== 'redis' && values.backend !== 'embedded') {
   console.error(`--backend is redis or embedded, not ${values.backend}.`);
+  process.exit(2);
+}
+if (values.destination !== undefined && values.destination !== 'qdrant') {
+  console.error(`--destination is qdrant, not ${values.destination}.`);
   process.exit(2);
 }
 const { backend, short } = values;
@@ -26,7 +34,11 @@ const documents = Number(values.documents ?? (short ? 3_000 : 20_000));
 const kills = Number(values.kills ?? (short ? 4 : backend === 'redis' ? 32 : 12));
 const pace = short ? { minGapMs: 300, maxGapMs: 1_500 } : { minGapMs: 500, maxGapMs: 3_000 };
 
-console.log(`chaos on ${backend}: seed ${seed}, ${documents} documents, ${kills} kills`);
+const qdrant = qdrantChoice();
+
+console.log(
+  `chaos on ${backend}${qdrant ? ` into Qdrant (${qdrant.kind})` : ''}: seed ${seed}, ${documents} documents, ${kills} kills`,
+);
 const report = await runChaos({
   backend,
   seed,
@@ -34,6 +46,7 @@ const report = await runChaos({
   kills,
   ...pace,
   maxDownMs: short ? 500 : 1_500,
+  ...(qdrant && { qdrant }),
   timeoutMs: short ? 90_000 : 15 * 60_000,
   log: (line) => console.log(line),
 });
@@ -45,11 +58,27 @@ if (faults.length > 0 || values.logs)
 console.log(
   faults.length === 0
     ? 'Nothing lost, nothing doubled, nothing left behind.'
-    : `${faults.length} faults; again with --backend ${backend} --seed ${seed}`,
+    : `${faults.length} faults; again with --backend ${backend} --seed ${seed} --documents ${documents} --kills ${kills}`,
 );
 process.exitCode = faults.length === 0 ? 0 : 1;
 
-function print({ jobs, kills: done, retries, unasked, undisturbedMs, disturbedMs }: ChaosReport): void {
+/** The double, unless a real one is named: strangers can run it. */
+function qdrantChoice(): QdrantChoice | undefined {
+  const { destination, 'qdrant-binary': path, 'qdrant-url': url } = values;
+  if (path !== undefined) return { kind: 'binary', path };
+  if (url !== undefined) return { kind: 'url', url };
+  return destination === undefined ? undefined : { kind: 'double' };
+}
+
+function print({
+  jobs,
+  kills: done,
+  retries,
+  unasked,
+  faults,
+  undisturbedMs,
+  disturbedMs,
+}: ChaosReport): void {
   const perRole = Map.groupBy(done, ({ role, index }) => `${role} ${index + 1}`);
   console.table(Object.fromEntries([...perRole].map(([who, list]) => [who, { kills: list.length }])));
   console.table(
@@ -65,6 +94,7 @@ function print({ jobs, kills: done, retries, unasked, undisturbedMs, disturbedMs
     `${(undisturbedMs / 1000).toFixed(1)} s undisturbed, ${(disturbedMs / 1000).toFixed(1)} s with ${done.length} kills; ` +
       `${retries} requests repeated; ended by themselves: ${unasked.length === 0 ? 'none' : unasked.join(', ')}`,
   );
+  if (qdrant !== undefined) console.log(`requests to Qdrant that met a fault: ${JSON.stringify(faults)}`);
 }
 
 function faultsOf({ jobs, leftovers, stuck, kills: done }: ChaosReport): string[] {

@@ -9,11 +9,14 @@ import { Resources } from '@trivec/core/shutdown';
 import { openStorage } from '@trivec/core/storage/open';
 import { createLogger } from '@trivec/core/telemetry/logger';
 import { Redis } from 'ioredis';
-import { type CheckedJob, checkAll, checkLeftovers } from './check.ts';
+import { type CheckDeps, type CheckedJob, checkAll, checkLeftovers } from './check.ts';
+import { removeCollections } from './checkQdrant.ts';
 import { PatientClient } from './client.ts';
 import { makeCorpus } from './corpus.ts';
+import type { FaultyProxy } from './faults.ts';
 import { type Cast, type Kill, planKills } from './plan.ts';
 import { freePort, type Kept, keep, keepSupervised, nodeProgram, redisProgram } from './processes.ts';
+import { type ChaosQdrant, QDRANT_TIMEOUT_MS, type QdrantChoice, startQdrant } from './qdrant.ts';
 
 const MODEL = fileURLToPath(new URL('../../test/golden/models/tiny-m3', import.meta.url));
 
@@ -25,6 +28,8 @@ export interface ChaosOptions {
   minGapMs: number;
   maxGapMs: number;
   maxDownMs: number;
+  /** Where the jobs also send their vectors. */
+  qdrant?: QdrantChoice;
   /** The whole run is given up after this. */
   timeoutMs: number;
   log: (line: string) => void;
@@ -35,6 +40,8 @@ export interface ChaosReport {
   disturbedMs: number;
   kills: (Kill & { atMs: number; job: string; done: number })[];
   retries: number;
+  /** Requests to Qdrant that were refused or lost, by kind. */
+  faults: FaultyProxy['met'];
   jobs: CheckedJob[];
   leftovers: string[];
   /** Processes that ended by themselves, and how. */
@@ -52,16 +59,24 @@ export interface ChaosReport {
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const folder = await mkdtemp(join(tmpdir(), 'trivec-chaos-'));
   const kept: Kept[] = [];
+  const qdrant = options.qdrant && (await startQdrant(options.qdrant, folder, options.seed));
   try {
-    return await runIn(folder, kept, options);
+    return await runIn(folder, kept, options, qdrant);
   } finally {
     await Promise.all(kept.map((process) => process.stop()));
+    await qdrant?.close();
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function runIn(folder: string, kept: Kept[], options: ChaosOptions): Promise<ChaosReport> {
+async function runIn(
+  folder: string,
+  kept: Kept[],
+  options: ChaosOptions,
+  qdrant: ChaosQdrant | undefined,
+): Promise<ChaosReport> {
   const { backend, seed, documents, log } = options;
+  const prefix = `chaos-${seed}-${Date.now()}-`;
   const corpus = makeCorpus(seed, documents);
   const deadlineMs = Date.now() + options.timeoutMs;
   const [port, redisPort] = [await freePort(), await freePort()];
@@ -80,26 +95,38 @@ async function runIn(folder: string, kept: Kept[], options: ChaosOptions): Promi
     RECONCILE_INTERVAL_MS: '1000',
     SHUTDOWN_TIMEOUT_MS: '5000',
     LOG_LEVEL: 'info',
+    ...(qdrant && {
+      QDRANT_URL: qdrant.proxy.url,
+      QDRANT_TIMEOUT_MS: String(QDRANT_TIMEOUT_MS),
+      // Many requests a shard, so that faults meet each kind of them.
+      QDRANT_REQUEST_POINTS: '16',
+    }),
   };
   await mkdir(env.DATA_DIR, { recursive: true });
   const cast = startCast(folder, kept, { backend, env, redisPort });
+  if (qdrant?.kept !== undefined) {
+    kept.push(qdrant.kept);
+    cast.qdrant = 1;
+  }
+  const optionsOf = (round: number) => jobOptions(qdrant && prefix, round);
   const client = new PatientClient(`http://127.0.0.1:${port}`, deadlineMs);
   await client.untilReady();
 
   const startedAtMs = Date.now();
-  const ids = [await client.submit(corpus.ndjson, `chaos-${seed}-undisturbed`, ['dense'])];
+  const ids = [await client.submit(corpus.ndjson, `chaos-${seed}-undisturbed`, optionsOf(0))];
   await client.ended(ids[0]!);
   const undisturbedMs = Date.now() - startedAtMs;
   log(`undisturbed: ${documents} documents in ${(undisturbedMs / 1000).toFixed(1)} s`);
 
   const chaosAtMs = Date.now();
+  if (qdrant !== undefined) qdrant.proxy.armed = true;
   const killer = new Killer(kept, planKills({ ...options, cast }), log);
   const killing = killer.run();
   let rounds = 0;
   try {
     do {
       killer.job = `job ${++rounds}`;
-      const id = await client.submit(corpus.ndjson, `chaos-${seed}-${rounds}`, ['dense']);
+      const id = await client.submit(corpus.ndjson, `chaos-${seed}-${rounds}`, optionsOf(rounds));
       ids.push(id);
       await client.ended(id);
     } while (!killer.done);
@@ -110,20 +137,35 @@ async function runIn(folder: string, kept: Kept[], options: ChaosOptions): Promi
   const disturbedMs = Date.now() - chaosAtMs;
   log(`disturbed: ${rounds} job(s) in ${(disturbedMs / 1000).toFixed(1)} s, ${killer.kills.length} kills`);
 
-  const servers = kept.filter(({ role }) => role !== 'redis');
+  if (qdrant !== undefined) qdrant.proxy.armed = false;
+  const servers = kept.filter(({ role }) => role !== 'redis' && role !== 'qdrant');
   const codes = await Promise.all(servers.map((process) => process.stop()));
   const stuck = codes.flatMap((code, i) => (code === 0 ? [] : [`${nameOf(servers[i]!)}: ${code}`]));
-  const { jobs, leftovers } = await check(env, corpus, ids);
+  const { jobs, leftovers } = await check(env, corpus, ids, qdrant && { url: qdrant.url, prefix });
+  if (qdrant !== undefined) await removeCollections(qdrant.url, prefix);
   return {
     undisturbedMs,
     disturbedMs,
     kills: killer.kills,
     retries: client.retries,
+    faults: qdrant?.proxy.met ?? {},
     jobs,
     leftovers,
     unasked: kept.flatMap((process) => process.unasked.map((how) => `${nameOf(process)}: ${how}`)),
     stuck,
     logs: kept.map((process) => ({ name: nameOf(process), text: process.log() })),
+  };
+}
+
+/** Every other disturbed job replaces what the one before it built. Chunks, so that a document is several points. */
+function jobOptions(prefix: string | undefined, round: number): Record<string, string> {
+  if (prefix === undefined) return { outputs: 'dense' };
+  const replaces = round > 0 && round % 2 === 0;
+  const collection = replaces ? `${prefix}replaced` : `${prefix}${round}`;
+  return {
+    outputs: 'dense,sparse,colbert',
+    'chunking.maxTokens': '24',
+    destination: JSON.stringify({ type: 'qdrant', collection, ifExists: replaces ? 'replace' : 'upsert' }),
   };
 }
 
@@ -187,7 +229,12 @@ class Killer {
   }
 }
 
-async function check(env: NodeJS.ProcessEnv, corpus: Parameters<typeof checkAll>[1], ids: readonly string[]) {
+async function check(
+  env: NodeJS.ProcessEnv,
+  corpus: Parameters<typeof checkAll>[1],
+  ids: readonly string[],
+  destination: CheckDeps['destination'],
+) {
   const config = loadConfig(env);
   const logger = createLogger({ logLevel: 'silent' });
   const resources = new Resources();
@@ -199,7 +246,14 @@ async function check(env: NodeJS.ProcessEnv, corpus: Parameters<typeof checkAll>
       redis = new Redis(config.backendUrl);
       resources.add({ close: async () => redis?.disconnect() });
     }
-    const deps = { backend, storage, config, logger, ...(redis && { redis }) };
+    const deps = {
+      backend,
+      storage,
+      config,
+      logger,
+      ...(redis && { redis }),
+      ...(destination && { destination }),
+    };
     const jobs = await checkAll(deps, corpus, ids);
     return { jobs, leftovers: await checkLeftovers(deps, ids) };
   } finally {
