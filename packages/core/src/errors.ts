@@ -72,7 +72,11 @@ export const ERRORS = {
     retryable: false,
     meaning: 'The key, or the page that sent the request, may not do this.',
   },
-  not_found: { status: 404, retryable: false, meaning: 'There is no such path.' },
+  not_found: {
+    status: 404,
+    retryable: false,
+    meaning: 'There is no such path, or no such collection in Qdrant.',
+  },
   method_not_allowed: {
     status: 405,
     retryable: false,
@@ -127,7 +131,7 @@ export const ERRORS = {
   poisoned_document: {
     status: 422,
     retryable: false,
-    meaning: 'The worker died on this document more than once; it is not tried again.',
+    meaning: 'The worker died on the text of this document more than once; it is not tried again.',
   },
   sink_rejected: { status: 422, retryable: false, meaning: 'The destination refused this document.' },
   // the start

@@ -49,9 +49,12 @@ function mortal(ledger: LedgerStore): { ledger: LedgerStore; die: () => Promise<
 }
 
 /** Runs a shard of `DOCUMENTS` until it is stored, one process after another; `kills` says after which pass one dies. */
-async function live(poisoned: ReadonlySet<number>, kills: readonly number[]) {
+async function live(
+  poisoned: ReadonlySet<number>,
+  kills: readonly number[],
+  text = (i: number) => `${'w'.repeat(1 + i)} ${poisoned.has(i) ? DEADLY_WORD : 'fine'}`,
+) {
   const rig = jobRig({ shardMaxDocuments: DOCUMENTS, shardMaxBytes: 100_000 });
-  const text = (i: number) => `${'w'.repeat(1 + i)} ${poisoned.has(i) ? DEADLY_WORD : 'fine'}`;
   const job = await rig.submit(Array.from({ length: DOCUMENTS }, (_, i) => ({ id: `d${i}`, text: text(i) })));
   const killedAlone = new Map<string, number>();
   let deaths = 0;
@@ -94,6 +97,16 @@ test('a document that kills the process fails alone: one death with its batch, t
   );
   assert.equal((await Array.fromAsync(await rig.service.errors(job.id, ANYONE))).length, 1);
   assert.equal(rig.ledger.notes.size, 0, 'a note is left');
+});
+
+test('a text that kills the process takes no more deaths where several documents have it', async () => {
+  const { job, deaths } = await live(new Set(), [], (i) => (i % 2 === 0 ? `w${'w'.repeat(i)}` : DEADLY_WORD));
+  assert.equal(deaths, 4);
+  assert.deepEqual(
+    job.errors.map(({ id, code }) => `${id} ${code}`),
+    [1, 3, 5, 7].map((i) => `d${i} poisoned_document`),
+  );
+  assert.deepEqual(job.counts, { documents: 8, embedded: 4, written: 0, failed: 4 });
 });
 
 test('whatever an operator kills: exactly the poisoned documents fail, all others are embedded', async () => {

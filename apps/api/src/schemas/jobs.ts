@@ -278,7 +278,10 @@ export const JobSchema = Type.Object(
       written: Type.Integer({ description: 'At the destination; 0 for a job without one.' }),
       failed: Type.Integer(),
     }),
-    tokens: Type.Integer({ description: 'Embedded so far, special tokens included.' }),
+    tokens: Type.Integer({
+      description:
+        'Of the texts embedded so far, special tokens included; a text of several documents runs once and counts for each.',
+    }),
     tokensPerSecond: nullable(Type.Number()),
     etaSeconds: nullable(Type.Number()),
     createdAt: Type.String(),

@@ -11,6 +11,7 @@ export interface EmbeddedDocuments {
   /** Documents whose every text succeeded. */
   embedded: number;
   errors: DocumentError[];
+  /** Of all rows, those included whose vectors are a copy of a twin's. */
   tokens: number;
   truncated: number;
 }
@@ -27,7 +28,7 @@ export interface EmbedCall {
 }
 
 /**
- * Embeds a shard in the bulk lane. A document that fails does so alone. Throws what is worth another try
+ * Embeds a shard in the bulk lane. Texts that stand in it several times run once. A document that fails does so alone. Throws what is worth another try
  * (retryable errors) and `cancelled`; any other failure of the whole call becomes that of each document.
  */
 export async function embedDocuments(
@@ -38,28 +39,47 @@ export async function embedDocuments(
 ): Promise<EmbeddedDocuments> {
   await call.inFlight(documents.map((_, index) => index));
   const { pieces, failed } = await piecesOf(engine, documents, options, call.signal);
-  const encoded = await encodeAll(
-    engine,
-    pieces.map(({ text }) => text),
-  );
+  const { distinct, placeOf } = distinctTexts(pieces.map(({ text }) => text));
+  const encoded = await encodeAll(engine, distinct);
   await call.inFlight([]);
+  const owners = distinct.map(() => [] as number[]);
+  pieces.forEach(({ document }, index) => {
+    owners[placeOf[index]!]!.push(document);
+  });
   const outcomes: (TextVectors | TrivecError)[] = [];
-  const indexes: number[] = [];
+  const places: number[] = [];
   const texts: EncodedText[] = [];
-  encoded.forEach((text, index) => {
+  encoded.forEach((text, place) => {
     const error = text instanceof TrivecError ? text : tooLong(text, options);
-    if (error !== undefined) outcomes[index] = error;
+    if (error !== undefined) outcomes[place] = error;
     else {
-      indexes.push(index);
+      places.push(place);
       texts.push(text as EncodedText);
     }
   });
-  const documentOf = (index: number) => pieces[indexes[index]!]!.document;
-  const vectors = texts.length === 0 ? [] : await embedAll(engine, texts, documentOf, options, call);
-  indexes.forEach((index, i) => {
-    outcomes[index] = vectors[i] ?? notRun;
+  const documentsOf = (text: number) => owners[places[text]!]!;
+  const vectors = texts.length === 0 ? [] : await embedAll(engine, texts, documentsOf, options, call);
+  places.forEach((place, i) => {
+    outcomes[place] = vectors[i] ?? notRun;
   });
-  return collect(documents, pieces, failed, encoded, outcomes);
+  return collect(
+    documents,
+    pieces,
+    failed,
+    placeOf.map((place) => encoded[place]!),
+    placeOf.map((place) => outcomes[place]!),
+  );
+}
+
+/** Each text once, in the order of their first places, and which of them each was. */
+function distinctTexts(texts: readonly string[]): { distinct: string[]; placeOf: number[] } {
+  const places = new Map<string, number>();
+  const placeOf = texts.map((text) => {
+    const place = places.get(text) ?? places.size;
+    places.set(text, place);
+    return place;
+  });
+  return { distinct: [...places.keys()], placeOf };
 }
 
 /** What the model sees of a document: all of it, or one chunk. */
@@ -105,7 +125,8 @@ async function chunkAll(
   signal: AbortSignal,
 ): Promise<(Span[] | TrivecError)[]> {
   const results: (Span[] | TrivecError)[] = [];
-  let open = documents.map(({ text }, index) => ({
+  const { distinct, placeOf } = distinctTexts(documents.map(({ text }) => text));
+  let open = distinct.map((text, index) => ({
     index,
     steps: chunkText(text, chunking),
     counts: [] as number[],
@@ -136,7 +157,7 @@ async function chunkAll(
     }
     open = asked.flatMap(({ task }) => (results[task.index] === undefined ? [task] : []));
   }
-  return results;
+  return placeOf.map((place) => results[place]!);
 }
 
 const notRun = new TrivecError('internal', 'The engine gave no result for this text.');
@@ -166,7 +187,7 @@ async function encodeAll(engine: Engine, texts: readonly string[]): Promise<(Enc
 async function embedAll(
   engine: Engine,
   texts: readonly EncodedText[],
-  documentOf: (text: number) => number,
+  documentsOf: (text: number) => readonly number[],
   options: JobOptions,
   call: EmbedCall,
 ): Promise<(TextVectors | TrivecError)[]> {
@@ -178,7 +199,7 @@ async function embedAll(
       signal: call.signal,
       onBatch: async (running) => {
         await call.beforeBatch();
-        await call.inFlight([...new Set(running.map(documentOf))]);
+        await call.inFlight([...new Set(running.flatMap(documentsOf))]);
       },
       ...(options.dimensions !== undefined && { dimensions: options.dimensions }),
     });

@@ -13,7 +13,8 @@ export interface ShardCall {
 
 /**
  * Embeds the documents of a shard. Those that were in flight when a process died run first, each alone in the process;
- * one that is convicted fails without running. Throws what `embedDocuments` throws.
+ * one that is convicted fails without running. Documents of the same text share its fate: one of them runs for all.
+ * Throws what `embedDocuments` throws.
  */
 export async function embedShardDocuments(
   engine: Engine,
@@ -22,46 +23,72 @@ export async function embedShardDocuments(
   { signal, beforeBatch, flight, holder }: ShardCall,
 ): Promise<EmbeddedDocuments> {
   const parts: EmbeddedDocuments[] = [];
-  const convicted = flight.convicted.filter((position) => position < documents.length);
-  const suspects = flight.suspects.filter((position) => position < documents.length);
-  const apart = new Set([...convicted, ...suspects]);
-  const rest = documents.flatMap((_, position) => (apart.has(position) ? [] : [position]));
+  const twins = twinsByText(documents);
+  const isHere = (position: number) => position < documents.length;
+  const textOf = (position: number) => documents[position]!.text;
+  const convicted = new Set(flight.convicted.filter(isHere).map(textOf));
+  const suspects = new Map<string, number>();
+  for (const position of flight.suspects.filter(isHere)) {
+    const text = textOf(position);
+    if (convicted.has(text)) continue;
+    // The most suspicious twin stands for all, and last among them is its turn.
+    suspects.delete(text);
+    suspects.set(text, position);
+  }
+  const rest = documents.flatMap(({ text }, position) =>
+    convicted.has(text) || suspects.has(text) ? [] : [position],
+  );
 
-  const embed = (positions: readonly number[], alone: boolean) => {
+  const embed = (positions: readonly number[], alone?: number) => {
     const call: EmbedCall = {
       signal,
       inFlight: (indexes) =>
-        flight.depart(
-          indexes.map((index) => positions[index]!),
-          alone,
-        ),
+        alone === undefined || indexes.length === 0
+          ? flight.depart(
+              indexes.map((index) => positions[index]!),
+              alone !== undefined,
+            )
+          : flight.depart([alone], true),
       beforeBatch,
     };
     const chosen = positions.map((position) => documents[position]!);
     return embedDocuments(engine, chosen, options, call);
   };
 
-  for (const position of convicted) parts.push(failed(documents[position]!));
-  if (suspects.length > 0)
+  for (const text of convicted)
+    for (const position of twins.get(text)!) parts.push(failed(documents[position]!));
+  if (suspects.size > 0)
     await holder.alone(async () => {
-      for (const position of suspects) {
+      for (const [text, position] of suspects) {
         signal.throwIfAborted();
-        parts.push(await embed([position], true));
-        flight.acquit(position);
+        const all = twins.get(text)!;
+        parts.push(await embed(all, position));
+        for (const twin of all) flight.acquit(twin);
       }
       // Before anybody else may fly: what kills them must not be blamed on this one.
       await flight.depart([], false);
     });
   if (rest.length > 0)
     await holder.together(async () => {
-      parts.push(await embed(rest, false));
+      parts.push(await embed(rest));
       await flight.depart([], false);
     });
   return parts.length === 1 ? parts[0]! : merge(documents, parts);
 }
 
+/** Positions of the documents that have each text. */
+function twinsByText(documents: readonly Document[]): Map<string, number[]> {
+  const twins = new Map<string, number[]>();
+  for (const [position, { text }] of documents.entries()) {
+    const known = twins.get(text);
+    if (known === undefined) twins.set(text, [position]);
+    else known.push(position);
+  }
+  return twins;
+}
+
 function failed({ id }: Document): EmbeddedDocuments {
-  const message = `The worker died on this document alone ${DEATHS_TO_CONVICT} times; it is not tried again.`;
+  const message = `The worker died on this text alone ${DEATHS_TO_CONVICT} times; it is not tried again.`;
   const error: DocumentError = { id, code: 'poisoned_document', message };
   return { rows: [], embedded: 0, errors: [error], tokens: 0, truncated: 0 };
 }

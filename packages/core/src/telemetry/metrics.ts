@@ -137,7 +137,7 @@ function createWorkerMetrics(registers: Registry[]): WorkerMetrics {
     }),
     tokens: new Counter({
       name: 'trivec_worker_tokens_total',
-      help: 'Tokens embedded by this process, padding not counted.',
+      help: 'Tokens of the texts embedded by this process, padding not counted; copies of the same text in a shard count each.',
       labelNames: ['model', 'lane'],
       registers,
     }),
