@@ -1,18 +1,25 @@
 /**
  * How far the rewritten forms of a real model are from its fp32 vectors, for maintainers.
- *   TRIVEC_DATA=… node bench/quantizeQuality.ts FOLDER [--texts 500] [--pooling mean|cls] [--ndcg] [--documents N]
+ *   TRIVEC_DATA=… node bench/quantizeQuality.ts FOLDER [--texts 500] [--tokens 256] [--pooling mean|cls] [--prefix P]
+ *     [--variants int8-dynamic,int8,…] [--ndcg] [--cache DIR]
  * FOLDER holds model.onnx (fp32), tokenizer.json and config.json. TRIVEC_DATA holds scifact/ and text/. Prints cosines
  * on real texts, the largest difference between a text alone and in a batch, and with --ndcg the nDCG@10 on SciFact
- * with the interval of a paired bootstrap over its queries.
+ * with the interval of a paired bootstrap over its queries. Vectors are kept in the cache folder: a run that was cut
+ * off goes on where it was.
  */
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { encodeSamples } from '@trivec/core/models/rewritten';
 import { loadTokenizer } from '@trivec/core/models/tokenizer';
 import { type RewriteOptions, rewriteModelFile, rewriteWith } from '@trivec/core/onnx/quantize';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { denseScore } from '@trivec/core/vectors/scores';
+import { pairedBootstrap } from './quality/bootstrap.ts';
+import { openCollection } from './quality/collection.ts';
+import { evaluate, mean, type Scored } from './quality/metrics.ts';
 import { DynamicInt8 } from './quantizeVariants.ts';
+import { embedCached, PooledModel, type Pooling } from './quantizeVectors.ts';
 
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
@@ -21,8 +28,9 @@ const { values: flags, positionals } = parseArgs({
     tokens: { type: 'string', default: '256' },
     pooling: { type: 'string', default: 'mean' },
     prefix: { type: 'string', default: '' },
+    variants: { type: 'string', default: 'int8-dynamic,int8,int8-precise,fp16' },
     ndcg: { type: 'boolean', default: false },
-    documents: { type: 'string', default: '1000000' },
+    cache: { type: 'string', default: join(tmpdir(), 'trivec-bench-vectors') },
   },
 });
 const [folder] = positionals;
@@ -31,30 +39,15 @@ if (folder === undefined || data === undefined) {
   console.error('Usage: TRIVEC_DATA=FOLDER node bench/quantizeQuality.ts MODEL_FOLDER');
   process.exit(2);
 }
+const pooling = flags.pooling as Pooling;
 const maxTokens = Number(flags.tokens);
 const tokenizer = await loadTokenizer(join(folder, 'tokenizer.json'));
-
-async function readLines<T>(path: string): Promise<T[]> {
-  return (await readFile(path, 'utf8'))
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as T);
-}
-
-interface Row {
-  id: string;
-  title?: string;
-  text: string;
-}
-const corpus = (await readLines<Row>(join(data, 'scifact', 'corpus.jsonl'))).slice(
-  0,
-  Number(flags.documents),
-);
-const queries = await readLines<Row>(join(data, 'scifact', 'queries.jsonl'));
-const contents = corpus.map(({ title, text }) => `${title} ${text}`);
+const collection = await openCollection(join(data, 'scifact'), 'test');
+const documents = await Array.fromAsync(collection.documents());
 const passages: string[] = [];
-for (const name of (await readdir(join(data, 'text'))).filter((file) => file.endsWith('.jsonl')))
-  passages.push(...(await readLines<Row>(join(data, 'text', name))).map(({ text }) => text));
+for (const name of (await readdir(join(data, 'text'))).filter((file) => file.endsWith('.jsonl')).sort())
+  for (const line of (await readFile(join(data, 'text', name), 'utf8')).trim().split('\n'))
+    passages.push((JSON.parse(line) as { text: string }).text);
 
 function spread<T>(items: readonly T[], count: number): T[] {
   return Array.from(
@@ -71,138 +64,64 @@ async function encode(texts: readonly string[]): Promise<number[][]> {
   return encoded.map(({ ids }) => [...ids]);
 }
 
-type Embed = (batch: readonly number[][]) => Promise<Float32Array[]>;
-
-function embedderOf(session: InferenceSession): Embed {
-  return async (batch) => {
-    const length = Math.max(...batch.map((ids) => ids.length));
-    const filled = (value: (ids: number[], at: number) => number) =>
-      new Tensor(
-        'int64',
-        BigInt64Array.from(
-          batch.flatMap((ids) => Array.from({ length }, (_, at) => value(ids, at))),
-          BigInt,
-        ),
-        [batch.length, length],
-      );
-    const all: Record<string, () => Tensor> = {
-      input_ids: () => filled((ids, at) => ids[at] ?? 0),
-      attention_mask: () => filled((ids, at) => (at < ids.length ? 1 : 0)),
-      token_type_ids: () => filled(() => 0),
-    };
-    const feeds = Object.fromEntries(session.inputNames.map((name) => [name, all[name]!()]));
-    const output = session.outputNames[0]!;
-    const hidden = (await session.run(feeds, [output]))[output]!;
-    const dims = hidden.dims[2]!;
-    const values = hidden.data as Float32Array;
-    return batch.map((ids, row) => {
-      const vector = new Float32Array(dims);
-      const rows = flags.pooling === 'cls' ? 1 : ids.length;
-      for (let at = 0; at < rows; at++)
-        for (let dim = 0; dim < dims; dim++) vector[dim]! += values[(row * length + at) * dims + dim]!;
-      const norm = Math.hypot(...vector);
-      return vector.map((value) => value / norm);
-    });
-  };
-}
-
-/** Sorted by length and cut at 2048 padded tokens, then in the order given. */
-async function embedAll(embed: Embed, texts: readonly number[][]): Promise<Float32Array[]> {
-  const order = texts.map((_, i) => i).sort((a, b) => texts[a]!.length - texts[b]!.length);
-  const vectors: Float32Array[] = [];
-  while (order.length > 0) {
-    const count = Math.max(1, Math.floor(2048 / texts[order.at(-1)!]!.length));
-    const batch = order.splice(-count);
-    const found = await embed(batch.map((i) => texts[i]!));
-    batch.forEach((i, at) => {
-      vectors[i] = found[at]!;
-    });
-  }
-  return vectors;
-}
-
-const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, value, i) => sum + value * b[i]!, 0);
-const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-
 /** nDCG@10 of each query. */
-async function ndcgs(embed: Embed): Promise<number[]> {
-  const qrels = new Map<string, Set<string>>();
-  for (const line of (await readFile(join(data!, 'scifact', 'qrels.tsv'), 'utf8')).trim().split('\n')) {
-    const [query, document, relevant] = line.split('\t');
-    if (Number(relevant) > 0) qrels.set(query!, (qrels.get(query!) ?? new Set()).add(document!));
-  }
-  const documents = await embedAll(embed, await encode(contents));
-  const asked = queries.filter(({ id }) => qrels.has(String(id)));
-  const questions = await embedAll(embed, await encode(asked.map(({ text }) => text)));
-  const gain = (rank: number) => 1 / Math.log2(rank + 2);
-  return questions.map((question, q) => {
-    const relevant = qrels.get(String(asked[q]!.id))!;
-    const scored = documents.map((vector, i) => ({
-      id: String(corpus[i]!.id),
-      score: dot(question, vector),
-    }));
-    const top = scored.sort((a, b) => b.score - a.score).slice(0, 10);
-    const found = top.reduce((sum, { id }, rank) => sum + (relevant.has(id) ? gain(rank) : 0), 0);
-    return (
-      found /
-      Array.from({ length: Math.min(10, relevant.size) }, (_, rank) => gain(rank)).reduce((a, b) => a + b)
-    );
-  });
+async function ndcgs(model: PooledModel): Promise<number[]> {
+  const vectors = await embedCached(model, await encode(documents.map(({ text }) => text)), flags.cache);
+  const asked = [...collection.qrels.keys()];
+  const questions = await embedCached(
+    model,
+    await encode(asked.map((id) => collection.queries.get(id)!)),
+    flags.cache,
+  );
+  const run = new Map<string, Scored[]>(
+    asked.map((id, q) => [
+      id,
+      documents.map((document, i) => ({ id: document.id, score: denseScore(questions[q]!, vectors[i]!) })),
+    ]),
+  );
+  return evaluate(run, collection.qrels).map(({ ndcg10 }) => ndcg10);
 }
 
-/** 95 % interval of the mean difference, 2,000 paired resamples. */
-function bootstrap(differences: readonly number[]): [number, number] {
-  let state = 1;
-  const next = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-  const means = Array.from({ length: 2000 }, () =>
-    mean(differences.map(() => differences[Math.floor(next() * differences.length)]!)),
-  ).sort((a, b) => a - b);
-  return [means[50]!, means[1949]!];
-}
+const samples = await encodeSamples(tokenizer, maxTokens);
+const VARIANTS: Record<string, Omit<RewriteOptions, 'dtype'> & { dtype: string }> = {
+  'int8-dynamic': { dtype: 'int8-dynamic' },
+  int8: { dtype: 'int8', samples },
+  'int8-precise': { dtype: 'int8-precise', samples },
+  fp16: { dtype: 'fp16' },
+  'int8 without samples': { dtype: 'int8' },
+  'int8, int8 vocabulary': { dtype: 'int8', samples, vocabulary: 'int8' },
+};
 
 const count = Number(flags.texts);
 const texts = await encode([
-  ...spread(contents, count * 0.4),
   ...spread(
-    queries.map(({ text }) => text),
-    count * 0.2,
+    documents.map(({ text }) => text),
+    count * 0.4,
   ),
+  ...spread([...collection.queries.values()], count * 0.2),
   ...spread(passages, count * 0.4),
 ]);
-// From the same collections, but texts that are not compared.
-const samples = await encode(spread([...contents.slice(3), ...passages.slice(5)], 12)).then((all) =>
-  all.map((ids) => [...ids.slice(0, 127), ids.at(-1)!]),
-);
-const variants: { name: string; options: Omit<RewriteOptions, 'dtype'> & { dtype: string } }[] = [
-  { name: 'int8-dynamic', options: { dtype: 'int8-dynamic' } },
-  { name: 'int8 without samples', options: { dtype: 'int8' } },
-  { name: 'int8', options: { dtype: 'int8', samples } },
-  { name: 'int8, int8 vocabulary', options: { dtype: 'int8', samples, vocabulary: 'int8' } },
-  { name: 'int8-precise', options: { dtype: 'int8-precise' } },
-  { name: 'fp16', options: { dtype: 'fp16' } },
-];
 const work = await mkdtemp(join(tmpdir(), 'bench-quality-'));
 try {
   const source = join(folder, 'model.onnx');
-  const reference = embedderOf(await InferenceSession.create(source));
-  const wanted = await embedAll(reference, texts);
+  const reference = await PooledModel.open(source, pooling);
+  const wanted = await embedCached(reference, texts, flags.cache);
   const base = flags.ndcg ? await ndcgs(reference) : [];
-  if (flags.ndcg) console.log(`fp32: nDCG@10 ${mean(base).toFixed(4)}`);
+  await reference.release();
   const table: Record<string, Record<string, string | number>> = {};
-  for (const [i, { name, options }] of variants.entries()) {
-    const path = join(work, `${i}.onnx`);
+  if (flags.ndcg) table.fp32 = { 'nDCG@10': mean(base).toFixed(4) };
+  for (const name of flags.variants.split(',').filter((each) => each in VARIANTS)) {
+    const options = VARIANTS[name]!;
+    const path = join(work, `${Object.keys(table).length}.onnx`);
     const { bytes } =
       options.dtype === 'int8-dynamic'
         ? await rewriteWith(source, path, options, ({ editor, store }) => new DynamicInt8(editor, store))
         : await rewriteModelFile(source, path, options as RewriteOptions);
-    const embed = embedderOf(await InferenceSession.create(path));
-    const found = await embedAll(embed, texts);
-    const cosines = wanted.map((vector, at) => dot(vector, found[at]!));
-    const [alone] = await embed([texts[1]!]);
-    const batched = (await embed([texts[0]!, texts[1]!, texts.at(-1)!]))[1]!;
+    const model = await PooledModel.open(path, pooling);
+    const found = await embedCached(model, texts, flags.cache);
+    const cosines = wanted.map((vector, at) => denseScore(vector, found[at]!));
+    const [alone] = await model.embed([texts[1]!]);
+    const batched = (await model.embed([texts[0]!, texts[1]!, texts.at(-1)!]))[1]!;
     table[name] = {
       MB: (bytes / 1e6).toFixed(1),
       'min cosine': Math.min(...cosines).toFixed(5),
@@ -210,13 +129,24 @@ try {
       'alone vs batch': Math.max(...alone!.map((value, dim) => Math.abs(value - batched[dim]!))),
     };
     if (flags.ndcg) {
-      const own = await ndcgs(embed);
-      const [low, high] = bootstrap(own.map((value, at) => value - base[at]!));
+      const own = await ndcgs(model);
+      const { mean: moved, low, high } = pairedBootstrap(own.map((value, at) => value - base[at]!));
       table[name]['nDCG@10'] = mean(own).toFixed(4);
-      table[name]['vs fp32, 95 %'] = `${low.toFixed(4)} … ${high.toFixed(4)}`;
+      table[name]['vs fp32'] = moved.toFixed(4);
+      table[name]['95 %'] = `${low.toFixed(4)} … ${high.toFixed(4)}`;
     }
+    await model.release();
+    console.error(name, table[name]);
   }
   console.table(table);
+  const out = new URL('out/', import.meta.url);
+  await mkdir(out, { recursive: true });
+  const file = new URL(`quantize-quality-${basename(resolve(folder))}.json`, out);
+  const machine = { node: process.version };
+  await writeFile(
+    file,
+    `${JSON.stringify({ texts: texts.length, maxTokens, pooling, machine, table }, null, 2)}\n`,
+  );
 } finally {
   await rm(work, { recursive: true });
 }

@@ -1,10 +1,11 @@
 import { SEARCH_MODES } from '@trivec/core/jobs/serviceTypes';
+import { COMPARED_DTYPES, REWRITTEN_DTYPES } from '@trivec/core/models/dtypes';
 import { QDRANT_SEARCH_MODES } from '@trivec/core/sinks/qdrant/search';
 import { OUTPUTS } from '@trivec/core/vectors/types';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { searchCollection } from './commands/collectionSearch.ts';
 import { type EmbedOptions, embed } from './commands/embed.ts';
-import { cancel, listJobs, remove, results, showJob, watch } from './commands/jobs.ts';
+import { cancel, listJobs, remove, results, showJob, steer, watch } from './commands/jobs.ts';
 import { listModels } from './commands/models.ts';
 import { search } from './commands/search.ts';
 import { defaultUrl } from './connect.ts';
@@ -73,7 +74,10 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
       'fields to keep as payload, comma-separated; * keeps all others (default: an object called payload)',
       list,
     )
-    .option('--skip-invalid', 'leave out records without id or text, and say how many')
+    .option(
+      '--skip-invalid',
+      'leave out records that are no document (no id, no text, an id twice), and say how many',
+    )
     .addOption(
       new Option('--chunk-tokens <n>', 'cut long documents into chunks of at most so many tokens').argParser(
         integerFrom(4, 1_000_000),
@@ -94,6 +98,12 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
     .option('--prompt <text>', 'put before each text that the model sees')
     .option('--no-truncate', 'let a document over the model’s length fail instead of cutting it')
     .option('--collection <name>', 'also write the vectors into this collection of the server’s Qdrant')
+    .addOption(
+      new Option(
+        '--dry-run',
+        'make no job: say how many documents, tokens, hours and gigabytes it would be',
+      ).conflicts(['detach', 'out']),
+    )
     .option('--detach', 'do not wait: print the job’s id and end')
     .action((file: string, options: EmbedOptions) => run(embed(context, file, options)));
 
@@ -142,6 +152,16 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
     .argument('<id>', 'of the job')
     .action((id: string, options) => run(cancel(context, id, options)));
 
+  const steering = {
+    pause: 'Begin nothing new of a job; what runs is finished.',
+    resume: 'Go on with a paused job.',
+    retry: 'Embed the failed documents of an ended job again.',
+  } as const;
+  for (const [action, description] of Object.entries(steering) as [keyof typeof steering, string][])
+    command(action, description)
+      .argument('<id>', 'of the job')
+      .action((id: string, options) => run(steer(context, action, id, options)));
+
   command('delete', 'Delete a job, its documents and its results.')
     .argument('<id>', 'of the job')
     .action((id: string, options) => run(remove(context, id, options)));
@@ -163,9 +183,28 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
     .command('check')
     .description('Say what a model folder is, load it, and test it.')
     .argument('<model>', 'a folder, or a name whose files are on this machine')
+    .addOption(
+      new Option('--dtype <dtype>', 'compare this precision with fp32 instead, on sample texts').choices(
+        COMPARED_DTYPES,
+      ),
+    )
     .option('--json', 'print JSON on stdout instead of text')
     .action(async (name: string, _options, self: Command) =>
       run((await modelFiles()).check(context, name, self.optsWithGlobals())),
+    );
+  models
+    .command('quantize')
+    .description('Write a model with smaller weights into a folder of its own, to be served as MODEL=DIR.')
+    .argument('<model>', 'with fp32 files: a folder, or a name whose files are on this machine')
+    .requiredOption('--out <dir>', 'new or empty, or an earlier result, which is replaced')
+    .addOption(
+      new Option('--dtype <dtype>', 'see docs/int8.md')
+        .choices(REWRITTEN_DTYPES)
+        .default(REWRITTEN_DTYPES[0]),
+    )
+    .option('--json', 'print JSON on stdout instead of text')
+    .action(async (name: string, _options, self: Command) =>
+      run((await modelFiles()).quantize(context, name, self.optsWithGlobals())),
     );
 
   return program;

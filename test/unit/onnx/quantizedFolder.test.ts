@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
+import { appendFileSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cp, type FileHandle, mkdir, mkdtemp, open, readdir, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -11,6 +11,7 @@ import { waitForLock } from '@trivec/core/onnx/fileLock';
 import { decodeModel, encodeModel } from '@trivec/core/onnx/proto';
 import { rewriteModelFile } from '@trivec/core/onnx/quantize';
 import { quantizeModelFolder } from '@trivec/core/onnx/quantizedFolder';
+import { readManifest } from '@trivec/core/onnx/rewriteManifest';
 
 const GOLDEN = fileURLToPath(new URL('../../golden/onnx/', import.meta.url));
 const refused = (pattern: RegExp) => (error: Error & { code?: string }) =>
@@ -72,6 +73,68 @@ test('a touched source is reused, a changed one or another rewriter rebuilt, a d
   assert.equal(other.reused, false, 'another dtype');
 });
 
+test('nothing but an empty folder or an earlier result is replaced', async (t) => {
+  const { root, source, target } = await modelFolder(t);
+  const refusedTarget = (path: string, pattern: RegExp) =>
+    assert.rejects(
+      quantizeModelFolder(source, MODEL, path, { dtype: 'int8' }),
+      (error: Error & { code?: string }) => error.code === 'invalid_config' && pattern.test(error.message),
+      path,
+    );
+  symlinkSync(source, join(root, 'link'));
+  await refusedTarget(source, /the model's own folder/);
+  await refusedTarget(join(root, 'link'), /the model's own folder/);
+  await refusedTarget(root, /the model lies in it/);
+  await refusedTarget(join(source, 'onnx'), /it holds other files/);
+  await refusedTarget(join(source, 'config.json'), /it is a file/);
+  assert.ok(existsSync(join(source, 'onnx', 'model.onnx_data')));
+  await mkdir(target, { recursive: true });
+  assert.equal((await quantizeModelFolder(source, MODEL, target, { dtype: 'int8' })).reused, false, 'empty');
+});
+
+test('files are written beside the model instead of copies, and belong to what is compared', async (t) => {
+  const { source, target } = await modelFolder(t);
+  const quantize = (text: string) =>
+    quantizeModelFolder(source, MODEL, target, { dtype: 'int8', written: { 'config.json': text } });
+  await quantize('{"a": 1}');
+  assert.equal(readFileSync(join(target, 'config.json'), 'utf8'), '{"a": 1}');
+  assert.equal((await quantize('{"a": 1}')).reused, true);
+  assert.equal((await quantize('{"a": 2}')).reused, false);
+  assert.equal((await readManifest(target))?.dtype, 'int8');
+});
+
+test('a full disk is said to be one and leaves nothing', async (t) => {
+  const { root, source, target } = await modelFolder(t);
+  const probe = await open(join(source, MODEL));
+  const handle = Object.getPrototypeOf(probe) as Pick<FileHandle, 'write'>;
+  await probe.close();
+  t.mock.method(handle, 'write', async () => {
+    throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+  });
+  await assert.rejects(quantizeModelFolder(source, MODEL, target, { dtype: 'int8' }), {
+    code: 'storage_full',
+  });
+  assert.deepEqual(await readdir(join(root, 'cache')), ['int8.lock']);
+});
+
+test('a truncated or foreign graph is refused', async (t) => {
+  const { source, target } = await modelFolder(t);
+  const bytes = readFileSync(join(source, MODEL));
+  for (const [name, content] of Object.entries({
+    'cut short': bytes.subarray(0, bytes.length / 2),
+    'an image': Buffer.from('89504e470d0a1a0a0000000d49484452', 'hex'),
+    empty: Buffer.alloc(0),
+  })) {
+    writeFileSync(join(source, MODEL), content);
+    await assert.rejects(
+      quantizeModelFolder(source, MODEL, target, { dtype: 'int8' }),
+      { code: 'invalid_model' },
+      name,
+    );
+  }
+  assert.equal(existsSync(target), false);
+});
+
 test('what a killed run left is removed and a failed one leaves nothing', async (t) => {
   const { root, source, target } = await modelFolder(t);
   await mkdir(`${target}.0123456789ab.tmp`, { recursive: true });
@@ -98,6 +161,7 @@ test('of two processes at once one works and the other takes its result', async 
   const { source, target } = await modelFolder(t);
   const script = `
     import { quantizeModelFolder } from '@trivec/core/onnx/quantizedFolder';
+import { readManifest } from '@trivec/core/onnx/rewriteManifest';
     const [source, model, target] = process.argv.slice(1);
     const { reused } = await quantizeModelFolder(source, model, target, { dtype: 'int8' });
     console.log(reused);`;

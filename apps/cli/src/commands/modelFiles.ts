@@ -1,12 +1,19 @@
 import { createEngine } from '@trivec/core/engine/engine';
+import { TrivecError } from '@trivec/core/errors';
 import { readCatalog } from '@trivec/core/models/catalog';
+import { checkPrecision, type PrecisionCheck } from '@trivec/core/models/comparePrecision';
 import { describeModel } from '@trivec/core/models/describe';
+import type { ComparedDtype } from '@trivec/core/models/dtypes';
 import { describeModelFolder, type ModelDescription } from '@trivec/core/models/folder';
-import { findCached, pullModel } from '@trivec/core/models/hub';
-import { BUILT_IN, locateModel, namesIn } from '@trivec/core/models/locate';
+import { findCached, type HubConfig, pullModel } from '@trivec/core/models/hub';
+import { BUILT_IN, type LocatedModel, locateModel, namesIn } from '@trivec/core/models/locate';
+import { rewriteModel } from '@trivec/core/models/rewritten';
 import { selfTest } from '@trivec/core/models/selfTest';
+import type { RewrittenDtype } from '@trivec/core/onnx/quantize';
 import { type CommandContext, EXIT, print, printJson, say } from '../context.ts';
 import { formatCount, formatTable } from '../format.ts';
+
+const QUIET = { info: () => {}, warn: () => {}, error: () => {} };
 
 interface KnownModel {
   name: string;
@@ -115,16 +122,24 @@ export async function pull(context: CommandContext, name: string): Promise<numbe
   return EXIT.done;
 }
 
-/** Says what a folder is, loads it, and compares it with the published values where it is BGE-M3. */
+/**
+ * Says what a folder is, loads it, and compares it with the published values where it is BGE-M3; with `dtype`, compares
+ * that precision with fp32 instead.
+ */
 export async function check(
   context: CommandContext,
   name: string,
-  options: { json?: boolean },
+  options: { json?: boolean; dtype?: ComparedDtype },
 ): Promise<number> {
-  const { config } = context;
-  const quiet = { info: () => {}, warn: () => {}, error: () => {} };
-  const model = await describeModel(name, { ...config, hfHubOffline: true }, quiet);
-  const engine = await createEngine({ model, config, logger: quiet });
+  const config = { ...context.config, hfHubOffline: true };
+  if (options.dtype !== undefined) {
+    const report = await checkPrecision(name, options.dtype, config, QUIET);
+    if (options.json) printJson(context, report);
+    else for (const line of linesOf(flat(report))) print(context, line);
+    return EXIT.done;
+  }
+  const model = await describeModel(name, config, QUIET);
+  const engine = await createEngine({ model, config, logger: QUIET });
   try {
     const test = await selfTest(engine, model);
     const report = { ...factsOf(model), ...engine.model, device: engine.device, selfTest: test };
@@ -134,6 +149,51 @@ export async function check(
   } finally {
     await engine.close();
   }
+}
+
+/** Writes a model with smaller weights into a folder of its own; one that is there and current is left as it is. */
+export async function quantize(
+  context: CommandContext,
+  name: string,
+  { out, dtype, json }: { out: string; dtype: RewrittenDtype; json?: boolean },
+): Promise<number> {
+  const { config, signal } = context;
+  const located = await locateModel(name, { ...config, modelDtype: 'fp32' });
+  const folder = located.folder ?? (await pulled(located, config));
+  const startedAt = performance.now();
+  const { model, reused, report } = await rewriteModel({ ...located, folder }, dtype, out, signal);
+  const seconds = Math.round((performance.now() - startedAt) / 1000);
+  if (json) {
+    printJson(context, { folder: model.folder, ...model.info, reused, ...report });
+    return EXIT.done;
+  }
+  print(context, model.folder);
+  const [from, to] = [mebibytes(report.sourceBytes), mebibytes(report.bytes)];
+  const work = reused ? 'made before from the same files' : `${report.matrices} matrices in ${seconds} s`;
+  say(context, `${model.info.name}: ${dtype}, ${from} MiB became ${to} MiB (${work}).`);
+  say(context, `Serve it: MODEL=${model.folder} npm start`);
+  return EXIT.done;
+}
+
+async function pulled({ hub }: LocatedModel, config: HubConfig): Promise<string> {
+  const cached = hub && (await findCached(hub, { ...config, hfHubOffline: true }));
+  if (cached !== undefined) return cached.folder;
+  throw new TrivecError(
+    'invalid_model',
+    `${hub?.repo} is not on this machine; trivec models pull brings it.`,
+  );
+}
+
+/** `{dense: {minCosine}}` as `{'dense minCosine'}`, figures rounded for reading. */
+function flat(report: PrecisionCheck): Record<string, unknown> {
+  const shown = (value: unknown) => (typeof value === 'number' ? Number(value.toPrecision(6)) : value);
+  return Object.fromEntries(
+    Object.entries(report).flatMap(([name, value]) =>
+      typeof value === 'object'
+        ? Object.entries(value as object).map(([part, figure]) => [`${name} ${part}`, shown(figure)])
+        : [[name, shown(value)]],
+    ),
+  );
 }
 
 function factsOf(model: ModelDescription) {
@@ -149,9 +209,10 @@ function factsOf(model: ModelDescription) {
 }
 
 function linesOf(report: Record<string, unknown>): string[] {
+  const width = Math.max(16, ...Object.keys(report).map((name) => name.length + 2));
   return Object.entries(report).map(([name, value]) => {
     const shown = typeof value === 'string' ? value : JSON.stringify(value);
-    return `${`${name}:`.padEnd(16)}${shown}`;
+    return `${`${name}:`.padEnd(width)}${shown}`;
   });
 }
 

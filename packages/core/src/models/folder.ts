@@ -1,5 +1,5 @@
 /** A model folder, looked at: what it is, what goes in, what comes out, and its fingerprint. */
-import { access, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type Static, type TSchema, Type } from 'typebox';
 import { Value } from 'typebox/value';
@@ -7,13 +7,16 @@ import { TrivecError } from '../errors.ts';
 import type { YesNo } from '../onnx/addYesNo.ts';
 import { type GraphInspection, inspectModelFile } from '../onnx/inspect.ts';
 import { COLBERT_HEAD_FILE, SPARSE_HEAD_FILE } from '../onnx/m3Heads.ts';
+import { readManifest } from '../onnx/rewriteManifest.ts';
 import { type HeadPlan, type PaddingSide, POOLINGS, type Pooling } from '../vectors/headPlan.ts';
 import { OUTPUTS } from '../vectors/types.ts';
 import type { CatalogEntry } from './catalog.ts';
 import { fingerprintOf } from './fingerprint.ts';
+import { choiceOfRewritten, guessDtype } from './folderDtype.ts';
 import { findModelFiles, readJson } from './folderFiles.ts';
 import { type GraphContract, type GraphInput, readContract } from './graphContract.ts';
 import type { GraphChoice } from './graphFile.ts';
+import { exists } from './hubCache.ts';
 import { MODEL_KINDS, type ModelInfo } from './modelInfo.ts';
 import type { PairPrompt } from './pairs.ts';
 import { readReranker } from './reranker.ts';
@@ -77,8 +80,10 @@ export interface DescribeOptions {
  */
 export async function describeModelFolder(
   folder: string,
-  { name, aliases = [], choice = {}, stated = {}, rewrittenAs }: DescribeOptions = {},
+  { name, aliases = [], choice: asked = {}, stated = {}, rewrittenAs }: DescribeOptions = {},
 ): Promise<ModelDescription> {
+  const made = rewrittenAs ?? (await readManifest(folder))?.dtype;
+  const choice = made === undefined ? asked : choiceOfRewritten(folder, made, asked);
   const files = await findModelFiles(folder, choice);
   const [own, config, tokenizer] = [
     checkTrivecJson(await readJson(join(folder, 'trivec.json'))),
@@ -105,7 +110,7 @@ export async function describeModelFolder(
       `The graph of ${folder} gives token vectors only; 1_Pooling/config.json or "pooling" in trivec.json must say how to pool them.`,
     );
   const hiddenSize = numberOf(config.hidden_size) ?? 0;
-  const dtype = rewrittenAs ?? own.dtype ?? choice.dtype ?? guessDtype(files.graph, inspection);
+  const dtype = made ?? own.dtype ?? choice.dtype ?? guessDtype(files.graph, inspection);
   const plan = reranker?.heads ?? { ...heads, ignoredSparseIds: special.ignoredSparseIds };
   const maxTokens = await readMaxTokens(folder, config, tokenizerConfig, [own.maxTokens, stated.maxTokens]);
   const denseDims = kind === 'reranker' || plan.dense === undefined ? 0 : (contract.denseDims ?? hiddenSize);
@@ -182,13 +187,6 @@ async function findHeadFiles(folder: string, graphFile: string): Promise<string 
       );
   }
   return undefined;
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 function fingerprintFiles(
@@ -281,12 +279,4 @@ async function readMaxTokens(
 
 function numberOf(value: unknown): number | undefined {
   return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
-}
-
-/** Published files say it in their names; inside, integer products mean dynamic int8. */
-function guessDtype(graphFile: string, { operators, outputs }: GraphInspection): string {
-  const name = basename(graphFile);
-  if ('MatMulInteger' in operators || /int8|quantized/.test(name)) return 'int8-dynamic';
-  if (/fp16/.test(name) || outputs.some(({ dtype }) => dtype === 'float16')) return 'fp16';
-  return 'fp32';
 }

@@ -1,10 +1,13 @@
-import { join, relative } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import type { Config } from '../config.ts';
-import { quantizeModelFolder } from '../onnx/quantizedFolder.ts';
+import type { RewriteOptions } from '../onnx/quantize.ts';
+import { type QuantizedFolder, quantizeModelFolder } from '../onnx/quantizedFolder.ts';
+import { readManifest } from '../onnx/rewriteManifest.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { FileDtype } from './catalog.ts';
+import type { CatalogEntry, FileDtype } from './catalog.ts';
 import { type DescribeOptions, describeModelFolder, type ModelDescription } from './folder.ts';
-import { loadTokenizer } from './tokenizer.ts';
+import { readJson } from './folderFiles.ts';
+import { loadTokenizer, type Tokenizer } from './tokenizer.ts';
 
 type ModelDtype = Config['modelDtype'];
 
@@ -30,6 +33,15 @@ const SAMPLE_TEXTS = [
 ] as const;
 const SAMPLE_TOKENS = 128;
 
+/** The sample texts as token ids, special tokens included. */
+export async function encodeSamples(
+  tokenizer: Pick<Tokenizer, 'encode'>,
+  maxTokens: number,
+): Promise<number[][]> {
+  const samples = await tokenizer.encode(SAMPLE_TEXTS, { maxTokens: Math.min(SAMPLE_TOKENS, maxTokens) });
+  return samples.map(({ ids }) => [...ids]);
+}
+
 export function isRewritten(dtype: ModelDtype): dtype is RewrittenDtype {
   return (REWRITTEN as readonly (string | undefined)[]).includes(dtype);
 }
@@ -42,7 +54,8 @@ export function publishedDtype(dtype: ModelDtype): FileDtype | undefined {
 /**
  * The model of `folder` in a precision that is made here: rewritten once into a folder beside its files, found there
  * afterwards as long as the files are the same. Blocks its thread while it works (a minute at BGE-M3's size).
- * Throws `invalid_model` (nothing to quantise, unfit opset), `storage_full` or `storage_unavailable`.
+ * Throws `invalid_model` (nothing to quantise, unfit opset), `invalid_config` (a folder rewritten in another
+ * precision), `storage_full` or `storage_unavailable`.
  */
 export async function describeRewritten(
   folder: string,
@@ -50,21 +63,59 @@ export async function describeRewritten(
   options: DescribeOptions,
   logger: Pick<Logger, 'info'>,
 ): Promise<ModelDescription> {
+  const made = await readManifest(folder);
+  if (made?.dtype === dtype) return describeModelFolder(folder, { ...options, choice: {} });
   const source = await describeModelFolder(folder, options);
-  const tokenizer = await loadTokenizer(source.tokenizerFile);
-  const samples = await tokenizer.encode(SAMPLE_TEXTS, {
-    maxTokens: Math.min(SAMPLE_TOKENS, source.info.maxTokens),
-  });
-  const graphFile = relative(folder, source.graphFile);
   logger.info({ model: source.info.name, dtype }, 'looking for the rewritten model, or making it');
-  const {
-    folder: target,
-    reused,
-    report,
-  } = await quantizeModelFolder(folder, graphFile, join(folder, `.trivec-${dtype}`), {
-    dtype,
-    samples: samples.map(({ ids }) => [...ids]),
-  });
+  const { modelFile, ...rewrite } = await planRewrite(source, dtype);
+  const target = join(folder, `.trivec-${dtype}`);
+  const { reused, report } = await quantizeModelFolder(folder, modelFile, target, rewrite);
   logger.info({ model: source.info.name, ...report, folder: target, reused }, 'rewritten model');
-  return describeModelFolder(target, { ...options, choice: { file: graphFile }, rewrittenAs: dtype });
+  return describeModelFolder(target, { ...options, choice: { file: modelFile }, rewrittenAs: dtype });
+}
+
+/**
+ * Writes the model into `target`, a folder that can be served by itself: what the catalog alone knows of the model
+ * goes into its trivec.json. `located` says where the fp32 files are and what is known of them.
+ * Throws what describeRewritten throws, and `invalid_config` for a target that holds something else.
+ */
+export async function rewriteModel(
+  { folder, stated, ...located }: DescribeOptions & { folder: string },
+  dtype: RewriteOptions['dtype'],
+  target: string,
+  signal?: AbortSignal,
+): Promise<QuantizedFolder & { model: ModelDescription }> {
+  const source = await describeModelFolder(folder, { ...located, stated });
+  const { modelFile, ...rewrite } = await planRewrite(source, dtype);
+  const written =
+    stated === undefined ? {} : { 'trivec.json': await statedFacts(folder, stated, source, dtype) };
+  const made = await quantizeModelFolder(folder, modelFile, resolve(target), {
+    ...rewrite,
+    written,
+    ...(signal && { signal }),
+  });
+  return { ...made, model: await describeModelFolder(made.folder) };
+}
+
+async function planRewrite(
+  { folder, graphFile, tokenizerFile, info }: ModelDescription,
+  dtype: RewriteOptions['dtype'],
+): Promise<RewriteOptions & { modelFile: string }> {
+  const samples =
+    dtype === 'fp16' ? [] : await encodeSamples(await loadTokenizer(tokenizerFile), info.maxTokens);
+  return { dtype, samples, modelFile: relative(folder, graphFile) };
+}
+
+/** The trivec.json of a folder that must do without the catalog. */
+async function statedFacts(
+  folder: string,
+  stated: Partial<CatalogEntry>,
+  { info }: ModelDescription,
+  dtype: string,
+): Promise<string> {
+  const { dtype: _, ...own } = (await readJson(join(folder, 'trivec.json'))) ?? {};
+  const { kind, maxTokens, license, description, prompts } = info;
+  const { pooling = own.pooling, pairPrompt = own.pairPrompt } = stated;
+  const facts = { kind, pooling, pairPrompt, prompts, maxTokens, license, description };
+  return `${JSON.stringify({ ...own, name: `${info.name}@${dtype}`, ...facts }, null, 2)}\n`;
 }

@@ -1,35 +1,19 @@
 /** A model folder rewritten once and reused: whole or not there, rebuilt when its source or the rewriter changed. */
 import { createHash, randomBytes } from 'node:crypto';
-import { copyFile, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, join, relative } from 'node:path';
-import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { copyFile, mkdir, readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { TrivecError } from '../errors.ts';
 import { toStorageError } from './dataFileWriter.ts';
 import { waitForLock } from './fileLock.ts';
 import { inspectModelFile } from './inspect.ts';
 import { REWRITER_VERSION, type RewriteOptions, type RewriteReport, rewriteModelFile } from './quantize.ts';
-import { describeFile, type SourceFile, SourceFileSchema, sameFile } from './sourceFile.ts';
+import { MANIFEST_FILE, type RewriteManifest, readManifest } from './rewriteManifest.ts';
+import { describeFile, type SourceFile, sameFile } from './sourceFile.ts';
 
-const MANIFEST_FILE = 'trivec-rewrite.json';
-
-const ManifestSchema = Type.Object({
-  rewriter: Type.Integer(),
-  dtype: Type.String(),
-  modelFile: Type.String(),
-  /** Of the sample texts' ids. */
-  samples: Type.String(),
-  source: Type.Array(SourceFileSchema),
-  files: Type.Array(Type.Object({ path: Type.String(), bytes: Type.Integer() })),
-  report: Type.Object({
-    dtype: Type.String(),
-    matrices: Type.Integer(),
-    vocabulary: Type.Enum(['fp32', 'fp16', 'int8']),
-    sourceBytes: Type.Integer(),
-    bytes: Type.Integer(),
-  }),
-});
-type Manifest = Static<typeof ManifestSchema>;
+export interface QuantizeFolderOptions extends RewriteOptions {
+  /** Text files to be written beside the model, by their name; they go before a copy of the source's. */
+  written?: Readonly<Record<string, string>>;
+}
 
 export interface QuantizedFolder {
   folder: string;
@@ -44,15 +28,18 @@ export interface QuantizedFolder {
  * Rewrites the model `modelFile` (relative to `sourceFolder`) into `targetFolder`, under the same relative name,
  * with the small files beside it (tokenizer, configuration, heads), unless that was done before from the same
  * files. Of several processes one works and the others wait for its result.
- * Throws what rewriteModelFile throws, and `storage_unavailable` when the target can't be written.
+ * A target that exists is replaced as a whole, so it must be empty or an earlier result.
+ * Throws what rewriteModelFile throws, `invalid_config` for another target, and `storage_unavailable` when the target
+ * can't be written.
  */
 export async function quantizeModelFolder(
   sourceFolder: string,
   modelFile: string,
   targetFolder: string,
-  options: RewriteOptions,
+  options: QuantizeFolderOptions,
 ): Promise<QuantizedFolder> {
   try {
+    await checkTarget(sourceFolder, targetFolder);
     await mkdir(dirname(targetFolder), { recursive: true });
     const lock = await waitForLock(`${targetFolder}.lock`, options.signal);
     try {
@@ -71,6 +58,22 @@ export async function quantizeModelFolder(
   } catch (error) {
     throw toTargetError(error, targetFolder);
   }
+}
+
+/** Nothing but an earlier result may be replaced: a folder given by mistake would be lost. */
+async function checkTarget(sourceFolder: string, targetFolder: string): Promise<void> {
+  const refuse = (problem: string) =>
+    new TrivecError('invalid_config', `The rewritten model can't be put into ${targetFolder}: ${problem}.`);
+  const real = (path: string) => realpath(path).catch(() => resolve(path));
+  const [source, target] = [await real(sourceFolder), await real(targetFolder)];
+  if (source === target) throw refuse("it is the model's own folder");
+  if (source.startsWith(target.endsWith(sep) ? target : target + sep)) throw refuse('the model lies in it');
+  const names = await readdir(targetFolder).catch((error: NodeJS.ErrnoException): string[] => {
+    if (error.code === 'ENOENT') return [];
+    throw error.code === 'ENOTDIR' ? refuse('it is a file') : error;
+  });
+  if (names.length > 0 && !names.includes(MANIFEST_FILE))
+    throw refuse(`it holds other files (${names.slice(0, 3).join(', ')}) and no ${MANIFEST_FILE}`);
 }
 
 function toTargetError(error: unknown, targetFolder: string): unknown {
@@ -108,7 +111,7 @@ async function findCurrent(
   paths: SourcePaths,
   modelFile: string,
   targetFolder: string,
-  options: RewriteOptions,
+  options: QuantizeFolderOptions,
 ): Promise<RewriteReport | undefined> {
   const manifest = await readManifest(targetFolder);
   if (manifest === undefined) return undefined;
@@ -116,7 +119,7 @@ async function findCurrent(
   const fits =
     manifest.rewriter === REWRITER_VERSION &&
     manifest.dtype === options.dtype &&
-    manifest.samples === digestOf(options.samples) &&
+    manifest.settings === digestOf(options) &&
     manifest.modelFile === modelFile &&
     manifest.source.length === wanted.length &&
     manifest.source.every(({ path }, index) => path === wanted[index]);
@@ -127,17 +130,10 @@ async function findCurrent(
   return manifest.report;
 }
 
-function digestOf(samples: RewriteOptions['samples'] = []): string {
-  return createHash('sha256').update(JSON.stringify(samples)).digest('hex');
-}
-
-async function readManifest(folder: string): Promise<Manifest | undefined> {
-  try {
-    const manifest: unknown = JSON.parse(await readFile(join(folder, MANIFEST_FILE), 'utf8'));
-    return Value.Check(ManifestSchema, manifest) ? manifest : undefined;
-  } catch {
-    return undefined;
-  }
+function digestOf({ samples = [], written = {} }: QuantizeFolderOptions): string {
+  return createHash('sha256')
+    .update(JSON.stringify([samples, written]))
+    .digest('hex');
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {
@@ -150,9 +146,10 @@ async function build(
   paths: SourcePaths,
   modelFile: string,
   targetFolder: string,
-  options: RewriteOptions,
+  options: QuantizeFolderOptions,
 ): Promise<RewriteReport> {
   await removeLeftovers(targetFolder);
+  const { written = {} } = options;
   const work = `${targetFolder}.${randomBytes(6).toString('hex')}.tmp`;
   try {
     await mkdir(dirname(join(work, modelFile)), { recursive: true });
@@ -163,14 +160,15 @@ async function build(
       await mkdir(dirname(join(work, path)), { recursive: true });
       await copyFile(join(sourceFolder, path), join(work, path));
     }
+    for (const [name, text] of Object.entries(written)) await writeFile(join(work, name), text);
     const files = [];
-    for (const path of [modelFile, `${modelFile}_data`, ...paths.copied])
-      files.push({ path, bytes: (await stat(join(work, path))).size });
-    const manifest: Manifest = {
+    const made = [modelFile, `${modelFile}_data`, ...paths.copied, ...Object.keys(written)];
+    for (const path of new Set(made)) files.push({ path, bytes: (await stat(join(work, path))).size });
+    const manifest: RewriteManifest = {
       rewriter: REWRITER_VERSION,
       dtype: options.dtype,
       modelFile,
-      samples: digestOf(options.samples),
+      settings: digestOf(options),
       source,
       files,
       report,

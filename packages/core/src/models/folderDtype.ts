@@ -1,0 +1,23 @@
+/** Which precision the files of a folder are in. Pure. */
+import { basename } from 'node:path';
+import { TrivecError } from '../errors.ts';
+import type { GraphInspection } from '../onnx/inspect.ts';
+import type { GraphChoice } from './graphFile.ts';
+
+/** A rewritten folder has one graph, in one precision, whatever the names of its files say. */
+export function choiceOfRewritten(folder: string, made: string, { dtype, file }: GraphChoice): GraphChoice {
+  if (dtype === undefined || dtype === made) return { file };
+  throw new TrivecError(
+    'invalid_config',
+    `MODEL_DTYPE: ${folder} holds a model that was rewritten as ${made}, not ${dtype}.`,
+    { param: 'MODEL_DTYPE' },
+  );
+}
+
+/** Published files say it in their names; inside, integer products mean dynamic int8. */
+export function guessDtype(graphFile: string, { operators, outputs }: GraphInspection): string {
+  const name = basename(graphFile);
+  if ('MatMulInteger' in operators || /int8|quantized/.test(name)) return 'int8-dynamic';
+  if (/fp16/.test(name) || outputs.some(({ dtype }) => dtype === 'float16')) return 'fp16';
+  return 'fp32';
+}
