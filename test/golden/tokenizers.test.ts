@@ -124,6 +124,19 @@ test('settings that were saved with a tokenizer neither cut nor pad', async (t) 
   }
 });
 
+test('an id that the vocabulary lacks is refused by its number, and none is taken modulo 2^32', async () => {
+  for (const kind of ['native', 'js'] as const) {
+    const tokenizer = await loadTokenizer(join(MODELS, 'tiny-m3', 'tokenizer.json'), kind);
+    const [text] = await tokenizer.encode(['The heron'], { maxTokens: 16 });
+    assert.equal((await tokenizer.decode([[...text!.ids]]))[0], 'The heron');
+    for (const id of [30_000_000, 2 ** 31 - 1, 2 ** 32, -1])
+      await assert.rejects(tokenizer.decode([[0, id]]), {
+        code: 'invalid_request',
+        message: `${id} is not a token id of this model.`,
+      });
+  }
+});
+
 test('a file that is no tokenizer is refused', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'trivec-tokenizer-'));
   t.after(() => rm(folder, { recursive: true, force: true }));

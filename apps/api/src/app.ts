@@ -12,11 +12,13 @@ import {
 } from 'fastify';
 import { Admission } from './admission.ts';
 import { ApiKeys } from './apiKeys.ts';
+import { BackendWatch } from './backendWatch.ts';
 import type { ApiDeps } from './deps.ts';
 import { Embedder } from './embedder.ts';
 import { EmbeddingCache } from './embeddingCache.ts';
 import { EngineCalls } from './engineCalls.ts';
 import { ModelDirectory } from './modelDirectory.ts';
+import { backendAlive } from './plugins/backendAlive.ts';
 import { bodies } from './plugins/bodies.ts';
 import { closing } from './plugins/closing.ts';
 import { answerBrokenRequest, errors, fromAny, sendError } from './plugins/errors.ts';
@@ -26,6 +28,7 @@ import { openapi } from './plugins/openapi.ts';
 import { rateLimiting } from './plugins/rateLimits.ts';
 import { requestId, requests } from './plugins/requests.ts';
 import { slowSenders } from './plugins/slowSenders.ts';
+import { strictness } from './plugins/strictness.ts';
 import { RateLimits } from './rateLimits.ts';
 import { collectionSearchRoutes } from './routes/collectionSearch.ts';
 import { cohereRoutes } from './routes/compat/cohere.ts';
@@ -111,9 +114,11 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
   const limits = new RateLimits({ config, metrics, logger, redis: deps.redis });
   const charge = limits.charge.bind(limits);
   const calls = new EngineCalls({ lane: backend.interactive, admission, config, metrics, batchTokens });
+  const watch = new BackendWatch(backend);
   const services: Services = {
     config,
     backend,
+    watch,
     jobs: deps.jobs,
     storage: deps.storage,
     ...(deps.qdrant && { qdrant: deps.qdrant }),
@@ -158,10 +163,12 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
     });
   }
   await app.register(hosts, { config });
-  await app.register(keys, { keys: apiKeys });
+  await app.register(keys, { keys: apiKeys, limits });
+  await app.register(backendAlive, { watch, backend });
   await app.register(rateLimiting, { limits });
   await app.register(slowSenders, { config });
   await app.register(bodies);
+  await app.register(strictness);
   await app.register(accepts);
   await app.register(openapi);
   for (const routes of [

@@ -1,6 +1,7 @@
 import type { Config } from '@trivec/core/config';
 import type { EmbedTask, EngineTask, ReplyTo } from '@trivec/core/engine/tasks';
 import { TrivecError } from '@trivec/core/errors';
+import { isBlank } from '@trivec/core/jobs/textRules';
 import type { ModelInfo } from '@trivec/core/models/modelInfo';
 import { promptForInput } from '@trivec/core/models/prompts';
 import type { Metrics } from '@trivec/core/telemetry/metrics';
@@ -26,6 +27,8 @@ export interface EmbedRequest {
   prompt?: string | undefined;
   /** True: a text that cannot be embedded is in `failures`, and the others are answered. */
   partial?: boolean | undefined;
+  /** True: also white space is embedded, as the clients of some surfaces expect it. */
+  acceptBlank?: boolean | undefined;
   client?: string | undefined;
   timeoutMs?: number | undefined;
   /** How errors call text `i`; `input[i]` when absent. */
@@ -40,6 +43,12 @@ export interface TruncationWarning {
   originalTokens: number;
 }
 
+/** A dense vector of zeros, near to nothing: the model knows no token of the text. */
+export interface ZeroWarning {
+  code: 'zero_vector';
+  index: number;
+}
+
 export interface Embedded {
   model: ModelInfo;
   outputs: readonly Output[];
@@ -50,7 +59,7 @@ export interface Embedded {
   /** Tokens that the model saw, of all texts. */
   tokens: number;
   tokenIds: Int32Array[] | undefined;
-  warnings: TruncationWarning[];
+  warnings: (TruncationWarning | ZeroWarning)[];
   timings: Timings;
 }
 
@@ -97,11 +106,14 @@ export class Embedder {
     };
 
     const places: Place[] = [];
-    const texts = await this.#asTexts(model, request.texts, request.prompt ?? '', caller);
-    for (const [index, text] of texts.entries()) {
+    const texts = await this.#asTexts(model, request.texts, caller);
+    for (const [index, own] of texts.entries()) {
       try {
-        const own = request.texts[index];
-        checkText(own === '' ? '' : text, nameOf(index), this.#deps.config.maxInputChars);
+        const text = own === '' ? '' : (request.prompt ?? '') + own;
+        const { acceptBlank } = request;
+        checkText(isBlank(own) && !acceptBlank ? own : text, nameOf(index), this.#deps.config.maxInputChars, {
+          acceptBlank,
+        });
         places.push({ index, text });
       } catch (error) {
         fail(index, error as TrivecError);
@@ -139,6 +151,8 @@ export class Embedder {
         }
         embedded.warnings.push({ code: 'input_truncated', index, maxTokens, originalTokens });
       }
+      if (vector.dense?.every((value) => value === 0) === true)
+        embedded.warnings.push({ code: 'zero_vector', index });
       embedded.vectors[index] = vector;
       embedded.tokens += vector.tokens;
       if (embedded.tokenIds !== undefined && tokenIds !== undefined) embedded.tokenIds[index] = tokenIds;
@@ -163,21 +177,15 @@ export class Embedder {
   async #asTexts(
     model: ModelInfo,
     inputs: readonly TextInput[],
-    prompt: string,
     caller: { client: string | undefined; timeoutMs: number | undefined; signal: AbortSignal },
   ): Promise<string[]> {
     const rows = inputs.filter((input) => typeof input !== 'string');
-    let decoded: string[] = [];
-    if (rows.length > 0) {
-      const cost = rows.reduce((sum, { length }) => sum + length, 0);
-      const task = { kind: 'decode' as const, ids: rows, skipSpecialTokens: true };
-      decoded = (await this.#deps.calls.ask(model.fingerprint, task, caller, cost)).texts;
-    }
+    if (rows.length === 0) return inputs as string[];
+    const cost = rows.reduce((sum, { length }) => sum + length, 0);
+    const task = { kind: 'decode' as const, ids: rows, skipSpecialTokens: true };
+    const { texts } = await this.#deps.calls.ask(model.fingerprint, task, caller, cost);
     let next = 0;
-    return inputs.map((input) => {
-      const text = typeof input === 'string' ? input : (decoded[next++] ?? '');
-      return text === '' ? '' : prompt + text;
-    });
+    return inputs.map((input) => (typeof input === 'string' ? input : (texts[next++] ?? '')));
   }
 }
 

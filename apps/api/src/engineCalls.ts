@@ -1,6 +1,7 @@
 import type { Config } from '@trivec/core/config';
 import type { EngineTask, ReplyTo } from '@trivec/core/engine/tasks';
 import { TrivecError } from '@trivec/core/errors';
+import { isBlank } from '@trivec/core/jobs/textRules';
 import type { ModelInfo } from '@trivec/core/models/modelInfo';
 import type { InteractiveLane } from '@trivec/core/replies/interactiveLane';
 import type { Metrics } from '@trivec/core/telemetry/metrics';
@@ -127,9 +128,25 @@ export function estimateTokens(text: string, maxTokens: number): number {
   return Math.min(maxTokens, Math.ceil(text.length / CHARS_PER_TOKEN) + FRAME_TOKENS);
 }
 
-/** Refuses what no model could want, by its name. `empty_input`, `text_too_long`. */
-export function checkText(text: string, param: string, maxInputChars: number): void {
+/**
+ * Refuses what no model could want, by its name. `empty_input` (with `acceptBlank` only for a text without a
+ * character), `invalid_request` for a NUL, `text_too_long`. A lone surrogate is no error: tokenizers read U+FFFD.
+ */
+export function checkText(
+  text: string,
+  param: string,
+  maxInputChars: number,
+  { acceptBlank = false }: { acceptBlank?: boolean | undefined } = {},
+): void {
   if (text === '') throw new TrivecError('empty_input', `${param} is an empty text.`, { param });
+  if (!acceptBlank && isBlank(text))
+    throw new TrivecError('empty_input', `${param} is blank: it has nothing that a reader could see.`, {
+      param,
+    });
+  if (text.includes('\0'))
+    throw new TrivecError('invalid_request', `${param} has a NUL character (U+0000); leave it out.`, {
+      param,
+    });
   if (text.length <= maxInputChars) return;
   throw new TrivecError(
     'text_too_long',

@@ -7,9 +7,12 @@ import {
   RateLimiterMemory,
   RateLimiterRedis,
   RateLimiterRes,
+  RLWrapperTimeouts,
 } from 'rate-limiter-flexible';
 
 const WINDOW_SECONDS = 60;
+/** A Redis that takes longer is counted as away. */
+const REDIS_TIMEOUT_MS = 1_000;
 
 export interface RateLimitsDeps {
   config: Pick<Config, 'rateLimitRequests' | 'rateLimitTokens' | 'keyPrefix'>;
@@ -87,12 +90,8 @@ export class RateLimits {
     const options = { keyPrefix: `${config.keyPrefix}:limit:${what}`, points, duration: WINDOW_SECONDS };
     const memory = new RateLimiterMemory(options);
     if (redis === undefined) return memory;
-    return new RateLimiterRedis({
-      ...options,
-      storeClient: redis,
-      insuranceLimiter: memory,
-      rejectIfRedisNotReady: true,
-    });
+    const shared = new RateLimiterRedis({ ...options, storeClient: redis, rejectIfRedisNotReady: true });
+    return new RLWrapperTimeouts({ limiter: shared, timeoutMs: REDIS_TIMEOUT_MS, insuranceLimiter: memory });
   }
 
   #refusal(what: string, allowance: Allowance): RateLimitedError {

@@ -8,8 +8,13 @@ export interface Timings {
 /** Parts wait and run beside each other: their longest wait, and the work of all. */
 export function joinTimings(replies: readonly { timings: Timings }[]): Timings {
   return {
-    queueMs: replies.reduce((most, { timings }) => Math.max(most, timings.queueMs), 0),
-    tokenizeMs: replies.reduce((sum, { timings }) => sum + timings.tokenizeMs, 0),
-    inferMs: replies.reduce((sum, { timings }) => sum + timings.inferMs, 0),
+    queueMs: rounded(replies.reduce((most, { timings }) => Math.max(most, timings.queueMs), 0)),
+    tokenizeMs: rounded(replies.reduce((sum, { timings }) => sum + timings.tokenizeMs, 0)),
+    inferMs: rounded(replies.reduce((sum, { timings }) => sum + timings.inferMs, 0)),
   };
+}
+
+/** To 0.01 ms: what is below is noise. */
+function rounded(ms: number): number {
+  return Math.round(ms * 100) / 100;
 }

@@ -76,7 +76,10 @@ export function refusal(
     const known = path === '' ? Object.keys((schema as { properties?: object }).properties ?? {}) : [];
     const param = path === '' ? unknown[0] : `${path}.${unknown[0]}`;
     const list = known.length === 0 ? '' : `; there is ${known.join(', ')}`;
-    return new TrivecError('invalid_request', `${short(unknown[0])} is not a field here${list}.`, { param });
+    const kind = part === 'querystring' ? 'parameter of the query' : 'field';
+    return new TrivecError('invalid_request', `${short(unknown[0])} is not a ${kind} here${list}.`, {
+      param,
+    });
   }
   const rule = requirement(problem, here, actual);
   return new TrivecError('invalid_request', `${name} ${rule}.`, path === '' ? {} : { param: path });

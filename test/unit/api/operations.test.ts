@@ -27,6 +27,40 @@ test('a backend that does not answer is not ready', async (t) => {
   assertError(await get('/health/ready'), 503, 'backend_unavailable', /Redis does not answer/);
 });
 
+test('a Redis that has frozen: not ready within two seconds, 503 for all else, and asked once', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const rig = await apiRig(t);
+  let pings = 0;
+  const { app } = await apiRig(t, {
+    deps: {
+      backend: {
+        kind: 'redis',
+        ping: () => {
+          pings++;
+          return new Promise(() => {});
+        },
+        registry: { list: async () => rig.state.workers } as never,
+        interactive: {} as never,
+      },
+    },
+  });
+  const ready = app.inject('/health/ready');
+  const jobs = app.inject('/jobs');
+  const embed = app.inject({ method: 'POST', url: '/embeddings', payload: { input: 'a' } });
+  while (pings === 0) await new Promise(setImmediate);
+  await new Promise(setImmediate);
+  t.mock.timers.tick(2_000);
+  assertError(await ready, 503, 'backend_unavailable', /not answered for 2 s/);
+  t.mock.timers.tick(3_000);
+  for (const response of [await jobs, await embed]) {
+    assertError(response, 503, 'backend_unavailable', /not answered for 5 s/);
+    assert.equal(response.headers['retry-after'], '2');
+  }
+  assert.equal((await app.inject('/metrics')).statusCode, 200);
+  assert.equal((await app.inject('/health/live')).statusCode, 200);
+  assert.equal(pings, 1);
+});
+
 test('models: one entry a name, the default first, as OpenAI lists them and more', async (t) => {
   const other = { ...FAKE_MODEL, name: 'alpha', fingerprint: 'alpha-1' };
   const { get } = await apiRig(t, {

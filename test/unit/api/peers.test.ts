@@ -213,9 +213,18 @@ test('infinity: embeddings, rerank, models, health, errors', async (t) => {
   assert.equal((await get('/infinity/models')).json().data[0].id, 'fake');
   assert.equal(typeof (await get('/infinity/health')).json().unix, 'number');
   assert.equal((await get('/infinity/metrics')).statusCode, 200);
-  const unknown = await post('/infinity/embeddings', { input: 'a', model: 'nope' });
-  assert.equal(unknown.statusCode, 404);
-  assert.deepEqual(keys(unknown.json().error), ['message', 'type', 'param', 'code']);
+  for (const [url, body, status] of [
+    ['/embeddings', { input: 'a', model: 'nope' }, 400],
+    ['/embeddings', { input: [] }, 422],
+    ['/embeddings', { input: 'a', modality: 'audio' }, 422],
+    ['/rerank', { query: 'a', documents: [] }, 422],
+  ] as const) {
+    const response = await post(`/infinity${url}`, body);
+    assert.equal(response.statusCode, status, response.body);
+    const { error } = response.json();
+    assert.deepEqual(keys(error), ['message', 'type', 'param', 'code']);
+    assert.deepEqual([error.type, error.code], [null, status]);
+  }
 });
 
 test('Semantic Explorer: embed under each name, rerank, health, queue headers', async (t) => {

@@ -146,6 +146,33 @@ test('requests a minute of each key: refused with the usual headers, others not 
   assert.match((await get('/metrics', bearer(ROOT))).body, /refused_total\{reason="rate_limit"\} 2/);
 });
 
+test('TEI: a rate limit in its own words', async (t) => {
+  const { post } = await apiRig(t, { env: { RATE_LIMIT_REQUESTS: '1' } });
+  await post('/tei/embed', { inputs: 'a' });
+  for (const [url, body, shape] of [
+    ['/tei/embed', { inputs: 'a' }, { error: '', error_type: 'Overloaded' }],
+    ['/tei/v1/embeddings', { input: 'a' }, { message: '', code: 429, type: 'Overloaded' }],
+    ['/tei/nope', {}, { error: '', error_type: 'Overloaded' }],
+  ] as const) {
+    const refused = await post(url, body);
+    assert.equal(refused.statusCode, 429);
+    assert.ok(Number(refused.headers['retry-after']) >= 1);
+    const { error, message, ...rest } = refused.json();
+    assert.match(error ?? message, /More than 1 requests in a minute/);
+    assert.deepEqual({ ...(error === undefined ? { message: '' } : { error: '' }), ...rest }, shape);
+  }
+});
+
+test('guesses of keys count against the address; who has a key goes on', async (t) => {
+  const { get } = await apiRig(t, { env: { ...KEYS, RATE_LIMIT_REQUESTS: '2' } });
+  assertError(await get('/models', bearer('wrong-key-0123456789')), 401, 'unauthorized', /not known/);
+  assertError(await get('/models'), 401, 'unauthorized', /takes an API key/);
+  const refused = await get('/models', bearer('other-key-0123456789'));
+  assertError(refused, 429, 'rate_limited', /More than 2 requests/);
+  assert.ok(Number(refused.headers['retry-after']) >= 1);
+  assert.equal((await get('/models', bearer(ANNA))).statusCode, 200);
+});
+
 test('tokens a minute are charged when they are known', async (t) => {
   const { post } = await apiRig(t, { env: { RATE_LIMIT_TOKENS: '5' } });
   const ask = () => post('/embeddings', { input: 'a b' });

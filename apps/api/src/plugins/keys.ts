@@ -2,18 +2,23 @@ import { TrivecError } from '@trivec/core/errors';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { type ApiKeys, mayUse } from '../apiKeys.ts';
+import type { RateLimits } from '../rateLimits.ts';
+import { clientOf } from '../viewer.ts';
 
 /**
  * Where there are keys, everything but health and docs takes one: `Authorization: Bearer …`, `X-API-Key` or
  * `api-key`. What there is not is as closed as what there is.
  */
-export const keys = fp<{ keys: ApiKeys }>(
-  async (app: FastifyInstance, { keys: known }) => {
+export const keys = fp<{ keys: ApiKeys; limits: Pick<RateLimits, 'admit'> }>(
+  async (app: FastifyInstance, { keys: known, limits }) => {
     app.decorateRequest('identity', null);
     if (known.size === 0) return;
     app.addHook('onRequest', async (request) => {
       if (isPublic(request)) return;
       const given = givenKey(request);
+      const key = given === undefined ? undefined : known.find(given);
+      // A guess counts against the address that it comes from.
+      if (key === undefined) await limits.admit(clientOf(request));
       if (given === undefined) {
         throw new TrivecError(
           'unauthorized',
@@ -21,7 +26,6 @@ export const keys = fp<{ keys: ApiKeys }>(
           { param: 'authorization' },
         );
       }
-      const key = known.find(given);
       if (key === undefined)
         throw new TrivecError('unauthorized', 'The API key is not known.', { param: 'authorization' });
       request.identity = { name: key.name, admin: key.admin };

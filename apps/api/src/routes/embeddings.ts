@@ -73,12 +73,25 @@ export async function embeddingsAnswer(
   client: string,
   signal: AbortSignal,
 ) {
-  const { input, model: name, outputs, encoding_format = 'float', sparseFormat, timings, ...options } = body;
+  const { input, model: name, outputs, encoding_format = 'float', sparseFormat, timings } = body;
   const model = await models.resolve(name);
-  const prompt = promptOf(body, model);
+  // Field by field: OpenAI's path takes further fields, and none of them may mean something inside.
+  const { normalize, dimensions, truncate, truncationDirection, partial, timeoutMs, acceptBlank } = body;
   const embedded = await embedder.embed(
     model,
-    { ...options, prompt, texts: textInputs(input, config.maxInputs), outputs: outputs ?? ['dense'], client },
+    {
+      texts: textInputs(input, config.maxInputs),
+      outputs: outputs ?? ['dense'],
+      prompt: promptOf(body, model),
+      normalize,
+      dimensions,
+      truncate,
+      truncationDirection,
+      partial,
+      timeoutMs,
+      acceptBlank,
+      client,
+    },
     signal,
   );
   const tokenNames =

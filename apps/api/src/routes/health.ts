@@ -5,7 +5,10 @@ import { errorResponses, rawResponse } from '../schemas/common.ts';
 import { LiveSchema, ReadySchema } from '../schemas/models.ts';
 import type { Routes } from '../services.ts';
 
-export const healthRoutes: Routes = async (app, { services: { backend, models, metrics, admission } }) => {
+/** Probes ask again soon. The embedded database may be busy with a large upload, and is well. */
+const READY_TIMEOUT_MS = { redis: 2_000, embedded: 10_000 };
+
+export const healthRoutes: Routes = async (app, { services: { backend, watch, models, metrics, admission } }) => {
   app.get(
     '/health/live',
     {
@@ -32,7 +35,7 @@ export const healthRoutes: Routes = async (app, { services: { backend, models, m
     async () => {
       if (app.isDraining())
         throw new TrivecError('shutting_down', 'The server is shutting down.', { retryAfterSeconds: 5 });
-      await backend.ping();
+      await watch.check(READY_TIMEOUT_MS[backend.kind]);
       const model = await models.resolve(undefined);
       const served = await models.served();
       const workers = served.find((entry) => entry.model.name === model.name)?.workers.length ?? 0;

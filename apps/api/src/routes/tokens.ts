@@ -22,7 +22,8 @@ export const tokenRoutes: Routes = async (app, { services: { config, models, cal
     async (request, reply) => {
       const { input, model: name, addSpecialTokens = true } = request.body;
       const texts = typeof input === 'string' ? [input] : input;
-      for (const [index, text] of texts.entries()) checkText(text, `input[${index}]`, config.maxInputChars);
+      for (const [index, text] of texts.entries())
+        checkText(text, `input[${index}]`, config.maxInputChars, { acceptBlank: true });
       const model = await models.resolve(name);
       const { texts: tokenized } = await calls.ask(
         model.fingerprint,

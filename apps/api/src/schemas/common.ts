@@ -86,11 +86,17 @@ export const ColbertSchema = Type.Array(Type.Array(Type.Number()), {
   description: 'One normalised row a token.',
 });
 
-export const WarningSchema = Type.Object({
-  code: Type.Literal('input_truncated'),
-  index: Type.Integer({ minimum: 0 }),
-  maxTokens: Type.Integer({ description: 'The limit, special tokens included.' }),
-  originalTokens: Type.Integer(),
-});
+export const WarningSchema = Type.Union([
+  Type.Object({
+    code: Type.Literal('input_truncated'),
+    index: Type.Integer({ minimum: 0 }),
+    maxTokens: Type.Integer({ description: 'The limit, special tokens included.' }),
+    originalTokens: Type.Integer(),
+  }),
+  Type.Object(
+    { code: Type.Literal('zero_vector'), index: Type.Integer({ minimum: 0 }) },
+    { description: 'The model knows no token of this text: its dense vector is near to nothing.' },
+  ),
+]);
 
 export const nullable = <S extends TSchema>(schema: S) => Type.Union([schema, Type.Null()]);

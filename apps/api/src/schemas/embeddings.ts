@@ -84,7 +84,7 @@ export const embeddingsBody = (config: Pick<Config, 'requestTimeoutMs'>, additio
       ),
       timeoutMs: Type.Optional(TimeoutSchema(config)),
       timings: Type.Optional(
-        Type.Boolean({ description: 'Also without `outputs`, whose answer always has them.' }),
+        Type.Boolean({ description: 'Where the time went; with `outputs` the default is true.' }),
       ),
       user: Type.Optional(Type.String({ description: 'Ignored.' })),
     },
@@ -104,6 +104,16 @@ const ItemErrorSchema = Type.Object(
 );
 
 const DenseSchema = Type.Union([Type.Array(Type.Number()), Type.String({ description: 'base64' })]);
+
+/** What OpenAI answers, and everybody who speaks like it; with dimensions or base64 at most. */
+export const OpenAiListSchema = Type.Object({
+  object: Type.Literal('list'),
+  data: Type.Array(
+    Type.Object({ object: Type.Literal('embedding'), index: Type.Integer(), embedding: DenseSchema }),
+  ),
+  model: Type.String(),
+  usage: UsageSchema,
+});
 
 const ScaleSchema = Type.Number({
   description: 'int8, uint8: x ≈ scale · value, less 128 first for uint8.',
@@ -157,7 +167,7 @@ const NativeSchema = Type.Object(
     model: Type.String(),
     usage: UsageSchema,
     warnings: Type.Array(WarningSchema),
-    timings: TimingsSchema,
+    timings: Type.Optional(TimingsSchema),
   },
   { description: 'With `outputs`.' },
 );

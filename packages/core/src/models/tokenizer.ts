@@ -14,6 +14,8 @@ export interface TokenizerBackend {
   /** One list of ids a text, special tokens included. Texts are well-formed UTF-16. */
   encode(texts: readonly string[]): Promise<ArrayLike<number>[]>;
   decode(ids: readonly number[][], skipSpecialTokens: boolean): Promise<string[]>;
+  /** Whether the vocabulary has this id; libraries decode one that is not there as nothing, or as another one. */
+  knows(id: number): boolean;
   /** Two texts in the tokenizer's own frame for pairs. */
   encodePair(first: string, second: string): Promise<{ ids: number[]; typeIds: number[] }>;
 }
@@ -27,6 +29,7 @@ export interface EncodePairsOptions extends EncodePairOptions {
 export interface Tokenizer {
   readonly kind: 'native' | 'js';
   encode(texts: readonly string[], options: EncodeOptions & { maxTokens: number }): Promise<EncodedText[]>;
+  /** `invalid_request` with the first id that the vocabulary lacks. */
   decode(ids: readonly number[][], options?: { skipSpecialTokens?: boolean }): Promise<string[]>;
   encodePairs(pairs: readonly TextPair[], options: EncodePairsOptions): Promise<EncodedText[]>;
 }
@@ -163,7 +166,13 @@ class CuttingTokenizer implements Tokenizer {
     return { ids: cut, originalTokens };
   }
 
-  decode(ids: readonly number[][], { skipSpecialTokens = true } = {}): Promise<string[]> {
+  async decode(ids: readonly number[][], { skipSpecialTokens = true } = {}): Promise<string[]> {
+    for (const row of ids)
+      for (const id of row)
+        if (!this.#backend.knows(id))
+          throw new TrivecError('invalid_request', `${id} is not a token id of this model.`, {
+            param: 'ids',
+          });
     return this.#backend.decode(ids, skipSpecialTokens);
   }
 }

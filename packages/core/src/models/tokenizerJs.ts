@@ -49,6 +49,10 @@ export class JsBackend implements TokenizerBackend {
     return { ids, typeIds: token_type_ids };
   }
 
+  knows(id: number): boolean {
+    return this.#tokenizer.id_to_token(id) !== undefined;
+  }
+
   async decode(ids: readonly number[][], skipSpecialTokens: boolean): Promise<string[]> {
     return ids.map((list) =>
       list.length === 0 ? '' : this.#tokenizer.decode(list, { skip_special_tokens: skipSpecialTokens }),

@@ -15,12 +15,14 @@ export async function loadNativeLibrary(): Promise<typeof native | undefined> {
 export class NativeBackend implements TokenizerBackend {
   readonly kind = 'native';
   readonly #tokenizer: native.Tokenizer;
+  readonly #vocabSize: number;
 
   constructor(library: typeof native, tokenizerJson: string) {
     this.#tokenizer = library.Tokenizer.fromString(tokenizerJson);
     // A file may carry the settings of whoever saved it; cutting and padding are ours.
     this.#tokenizer.disableTruncation();
     this.#tokenizer.disablePadding();
+    this.#vocabSize = this.#tokenizer.getVocabSize(true);
   }
 
   async encode(texts: readonly string[]): Promise<number[][]> {
@@ -31,6 +33,11 @@ export class NativeBackend implements TokenizerBackend {
   async encodePair(first: string, second: string): Promise<{ ids: number[]; typeIds: number[] }> {
     const encoding = await this.#tokenizer.encode(first, second);
     return { ids: encoding.getIds(), typeIds: encoding.getTypeIds() };
+  }
+
+  /** A vocabulary may have gaps: an id past its size may be one all the same. The library counts modulo 2^32. */
+  knows(id: number): boolean {
+    return id >= 0 && (id < this.#vocabSize || (id < 2 ** 32 && this.#tokenizer.idToToken(id) !== null));
   }
 
   decode(ids: readonly number[][], skipSpecialTokens: boolean): Promise<string[]> {

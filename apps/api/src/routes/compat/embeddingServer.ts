@@ -64,6 +64,7 @@ export const embeddingServerRoutes: Routes = async (app, { services: { config, m
           prompt: promptOf({ promptName: prompt_name }, model),
           normalize,
           dimensions,
+          acceptBlank: true,
           client: clientOf(request),
           nameOf: (index) => `inputs[${index}]`,
         },

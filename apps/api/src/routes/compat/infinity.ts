@@ -2,25 +2,41 @@ import { randomUUID } from 'node:crypto';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import { clientGone } from '../../clientGone.ts';
-import { speakErrors } from '../../plugins/errors.ts';
+import { type ErrorSpeaker, publicMessage, speakErrors } from '../../plugins/errors.ts';
 import { nullable, rawResponse } from '../../schemas/common.ts';
-import { InputsSchema, UsageSchema } from '../../schemas/embeddings.ts';
+import { InputsSchema, OpenAiListSchema, UsageSchema } from '../../schemas/embeddings.ts';
 import { ranked } from '../../scorer.ts';
 import type { Routes } from '../../services.ts';
 import { clientOf } from '../../viewer.ts';
 import { embeddingsAnswer } from '../embeddings.ts';
-import { OpenAiErrorSchema, openAiError } from './openaiErrors.ts';
 import { peerResponses } from './peer.ts';
 
 const STATUSES = [400, 401, 403, 404, 413, 415, 422, 429, 500, 503, 504] as const;
 const tags = ['infinity'];
 
+const ErrorSchema = Type.Object({
+  error: Type.Object({
+    message: Type.String(),
+    type: Type.Null(),
+    param: nullable(Type.String()),
+    code: Type.Integer({ description: 'The status.' }),
+  }),
+});
+
+/** The code is the status; what its schema refuses is 422, a model that it does not serve 400. */
+const infinityError: ErrorSpeaker = (error) => {
+  const { code, param = null } = error;
+  const isSchema = code === 'invalid_request' || code === 'empty_input' || code === 'unknown_output';
+  const status = isSchema ? 422 : code === 'unknown_model' ? 400 : error.status;
+  return { status, body: { error: { message: publicMessage(error), type: null, param, code: status } } };
+};
+
 /** infinity 0.0.77, under its prefix. */
 export const infinityRoutes: Routes = async (app, { services }) => {
   const { config, models, scorer, metrics } = services;
-  speakErrors(app, config.maxBodyBytes, openAiError);
+  speakErrors(app, config.maxBodyBytes, infinityError);
   const responses = <S extends Parameters<typeof peerResponses>[0]>(ok: S) =>
-    peerResponses(ok, OpenAiErrorSchema, STATUSES);
+    peerResponses(ok, ErrorSchema, STATUSES);
 
   app.post(
     '/embeddings',
@@ -38,20 +54,7 @@ export const infinityRoutes: Routes = async (app, { services }) => {
           },
           { additionalProperties: true },
         ),
-        response: responses(
-          Type.Object({
-            object: Type.Literal('list'),
-            data: Type.Array(
-              Type.Object({
-                object: Type.Literal('embedding'),
-                index: Type.Integer(),
-                embedding: Type.Union([Type.Array(Type.Number()), Type.String()]),
-              }),
-            ),
-            model: Type.String(),
-            usage: UsageSchema,
-          }),
-        ),
+        response: responses(OpenAiListSchema),
       },
     },
     async (request, reply) => {
@@ -60,6 +63,7 @@ export const infinityRoutes: Routes = async (app, { services }) => {
         services,
         {
           input,
+          acceptBlank: true,
           ...(model !== undefined && { model }),
           ...(encoding_format !== undefined && { encoding_format }),
           ...(dimensions !== undefined && dimensions > 0 && { dimensions }),

@@ -38,7 +38,12 @@ export const openAiRoutes: Routes = async (app, { services }) => {
     async (request, reply) => {
       reply.type('application/json; charset=utf-8');
       const signal = clientGone(reply as FastifyReply);
-      const body = await embeddingsAnswer(services, request.body, clientOf(request), signal);
+      const body = await embeddingsAnswer(
+        services,
+        { ...request.body, acceptBlank: true },
+        clientOf(request),
+        signal,
+      );
       return (reply as FastifyReply).send(body) as never;
     },
   );
@@ -91,6 +96,7 @@ export const openAiRoutes: Routes = async (app, { services }) => {
             normalize,
             dimensions,
             timeoutMs,
+            acceptBlank: true,
             client: clientOf(request),
           },
           clientGone(reply as FastifyReply),

@@ -54,7 +54,12 @@ export const semanticExplorerRoutes: Routes = async (app, { services }) => {
       const model = await models.resolve(name);
       const { vectors, tokens } = await embedder.embed(
         model,
-        { texts: [input ?? texts ?? text ?? []].flat(), outputs: ['dense'], client: clientOf(request) },
+        {
+          texts: [input ?? texts ?? text ?? []].flat(),
+          outputs: ['dense'],
+          acceptBlank: true,
+          client: clientOf(request),
+        },
         clientGone(reply as FastifyReply),
       );
       reply.headers(loadHeaders(admission.load(model.fingerprint)));

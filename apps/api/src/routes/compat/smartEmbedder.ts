@@ -150,6 +150,7 @@ export const smartEmbedderRoutes: Routes = async (app, { services }) => {
           texts: sentences,
           outputs,
           normalize: normalize_dense,
+          acceptBlank: true,
           client: clientOf(request),
           nameOf: (index) => `sentences[${index}]`,
         },
@@ -201,8 +202,10 @@ export const smartEmbedderRoutes: Routes = async (app, { services }) => {
         out.json(Math.round(reply.elapsedTime * 100) / 100);
         out.raw(',"warnings":');
         out.json(
-          warnings.map(({ index, maxTokens, originalTokens }) =>
-            warning('sentences', index, model.name, maxTokens, originalTokens),
+          warnings.flatMap((one) =>
+            one.code === 'input_truncated'
+              ? [warning('sentences', one.index, model.name, one.maxTokens, one.originalTokens)]
+              : [],
           ),
         );
         out.raw('}');

@@ -3,12 +3,13 @@ import { denseScore } from '@trivec/core/vectors/scores';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { clientGone } from '../../clientGone.ts';
-import { type Embedded, promptOf, type Timings } from '../../embedder.ts';
+import { type Embedded, promptOf } from '../../embedder.ts';
 import { speakErrors } from '../../plugins/errors.ts';
 import { InputsSchema } from '../../schemas/embeddings.ts';
 import { ranked } from '../../scorer.ts';
 import type { Routes } from '../../services.ts';
 import { type Inputs, textInputs } from '../../textInputs.ts';
+import type { Timings } from '../../timings.ts';
 import { printed, writeColbert } from '../../vectorBody.ts';
 import { clientOf } from '../../viewer.ts';
 import { DirectionSchema, direction } from './peer.ts';
@@ -66,6 +67,7 @@ const teiVectors: Routes = async (app, { services }) => {
         normalize: body.normalize,
         dimensions: output === 'dense' ? body.dimensions : undefined,
         prompt: promptOf({ promptName: body.prompt_name }, model),
+        acceptBlank: true,
         client: clientOf(request),
         nameOf: (index) => `inputs[${index}]`,
       },
@@ -240,6 +242,7 @@ const teiVectors: Routes = async (app, { services }) => {
           truncate: parameters.truncate ?? false,
           truncationDirection: direction(parameters.truncation_direction),
           prompt: promptOf({ promptName: parameters.prompt_name }, model),
+          acceptBlank: true,
           client: clientOf(request),
           nameOf: (index) => (index === 0 ? 'inputs.source_sentence' : `inputs.sentences[${index - 1}]`),
         },

@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import { clientGone } from '../../clientGone.ts';
 import { speakErrors } from '../../plugins/errors.ts';
 import { rawResponse } from '../../schemas/common.ts';
-import { InputsSchema, UsageSchema } from '../../schemas/embeddings.ts';
+import { InputsSchema, OpenAiListSchema } from '../../schemas/embeddings.ts';
 import type { Routes } from '../../services.ts';
 import { VERSION } from '../../version.ts';
 import { clientOf } from '../../viewer.ts';
@@ -35,22 +35,7 @@ export const teiOpenAi: Routes = async (app, { services }) => {
             { additionalProperties: true },
           ),
           response: {
-            ...peerResponses(
-              Type.Object({
-                object: Type.Literal('list'),
-                data: Type.Array(
-                  Type.Object({
-                    object: Type.Literal('embedding'),
-                    index: Type.Integer(),
-                    embedding: Type.Union([Type.Array(Type.Number()), Type.String()]),
-                  }),
-                ),
-                model: Type.String(),
-                usage: UsageSchema,
-              }),
-              TeiOpenAiErrorSchema,
-              TEI_STATUSES,
-            ),
+            ...peerResponses(OpenAiListSchema, TeiOpenAiErrorSchema, TEI_STATUSES),
             401: Type.Null({ description: 'Without a body.' }),
           },
         },
@@ -60,7 +45,13 @@ export const teiOpenAi: Routes = async (app, { services }) => {
         const signal = clientGone(reply as FastifyReply);
         const body = await embeddingsAnswer(
           services,
-          { input, truncate: false, ...(encoding_format && { encoding_format }), dimensions },
+          {
+            input,
+            truncate: false,
+            acceptBlank: true,
+            ...(encoding_format && { encoding_format }),
+            dimensions,
+          },
           clientOf(request),
           signal,
         );

@@ -3,6 +3,7 @@ import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import { clientGone } from '../../clientGone.ts';
 import { promptOf } from '../../embedder.ts';
+import { checkText } from '../../engineCalls.ts';
 import { nullable } from '../../schemas/common.ts';
 import type { Routes } from '../../services.ts';
 import { clientOf } from '../../viewer.ts';
@@ -49,6 +50,8 @@ export const teiTokens: Routes = async (app, { services: { config, models, calls
       const texts = [inputs].flat().map((text) => prompt + text);
       if (texts.length === 0)
         throw new TrivecError('empty_input', 'inputs must have at least one text.', { param: 'inputs' });
+      for (const [index, text] of texts.entries())
+        if (text !== '') checkText(text, `inputs[${index}]`, config.maxInputChars, { acceptBlank: true });
       const caller = { client: clientOf(request), signal: clientGone(reply as FastifyReply) };
       const ask = (addSpecialTokens: boolean) =>
         calls.ask(model.fingerprint, { kind: 'tokenize', texts, addSpecialTokens }, caller);
