@@ -311,3 +311,43 @@ test('without a server: Ctrl-C leaves the job, watch goes on with it, and its re
     Array.from({ length: documents }, (_, i) => String(i)),
   );
 });
+
+test('a dry run says what the job would be and what would be refused, and makes none', async (t) => {
+  const file = join(folder(t), 'in.ndjson');
+  const good = Array.from({ length: 30 }, (_, i) => JSON.stringify({ id: i, text: `Bridge ${i} is long.` }));
+  writeFileSync(file, [...good, '{"id": "x"}', '{"id": 3, "text": "again"}'].join('\n'));
+  const before = (await here('jobs', '--json')).out;
+  const ran = await here('embed', file, '--dry-run', '--outputs', 'dense,colbert');
+  assert.equal(ran.code, 1, ran.err);
+  assert.match(
+    ran.out,
+    /^documents +30, 5\d\d B of text\ntokens +about [12]\d\d, from a sample of 30 texts\ntime +/,
+  );
+  assert.match(ran.out, /\ndense +about 42 kB\ncolbert +about \d+ kB\n/);
+  assert.match(ran.out, /refused +2 records: 1 duplicate_id, 1 invalid_document/);
+  assert.match(ran.out, /Line 32: id "3" was used before/);
+  const skipping = await here('embed', file, '--dry-run', '--skip-invalid', '--json', '--chunk-tokens', '8');
+  const report = JSON.parse(skipping.out) as {
+    accepted: boolean;
+    documents: number;
+    refused: { total: number };
+  };
+  assert.deepEqual([report.accepted, report.documents, report.refused.total], [true, 30, 2]);
+  const { ran: sent, job } = await embedded(t, file, '--skip-invalid', '--outputs', 'dense');
+  assert.deepEqual([job.counts.embedded, job.skipped], [30, 1]);
+  assert.match(
+    sent.err,
+    /1 record left out\. The first: [\s\S]*1 record left out by the server\.\nLeft out: Line 32: id/,
+  );
+  await here('delete', job.id);
+  assert.equal((await here('jobs', '--json')).out, before);
+});
+
+test('a job is paused, resumed and retried', async (t) => {
+  const { job } = await embedded(t, PASSAGES, '--outputs', 'dense');
+  for (const action of ['pause', 'resume', 'retry']) {
+    const { code, err } = await here(action, job.id);
+    assert.equal(code, 1);
+    assert.match(err, /completed already|no failed documents/);
+  }
+});

@@ -1,10 +1,10 @@
 import { Readable } from 'node:stream';
-import type { JobView, ResultFormat, SearchMode } from '@trivec/core/jobs/serviceTypes';
+import type { DryRunReport, JobView, ResultFormat, SearchMode } from '@trivec/core/jobs/serviceTypes';
 import type { QdrantSearchMode } from '@trivec/core/sinks/qdrant/search';
 import type { Output } from '@trivec/core/vectors/types';
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 
-export type { JobView, ResultFormat, SearchMode };
+export type { DryRunReport, JobView, ResultFormat, SearchMode };
 
 /** What a server answered instead of the thing asked for; `status` 0 where none answered at all. */
 export class ApiError extends Error {
@@ -34,6 +34,7 @@ export interface JobRequest {
   outputs?: readonly string[];
   model?: string;
   truncate?: boolean;
+  onInvalid?: 'skip';
   'chunking.maxTokens'?: number;
   'chunking.overlap'?: number;
   'chunking.unit'?: string;
@@ -123,9 +124,11 @@ export interface RequestOptions {
 /** The HTTP API, typed. Every method throws `ApiError`, or an AbortError when its signal says so. */
 export class TrivecClient {
   readonly url: string;
+  readonly #apiKey: string | undefined;
 
-  constructor(url: string) {
+  constructor(url: string, { apiKey }: { apiKey?: string | undefined } = {}) {
     this.url = url.replace(/\/+$/, '');
+    this.#apiKey = apiKey;
   }
 
   /** Resolves when a trivec server answers at all. */
@@ -158,6 +161,23 @@ export class TrivecClient {
     request: JobRequest,
     options: RequestOptions = {},
   ): Promise<string> {
+    return (await this.#upload<{ id: string }>(lines, request, options)).id;
+  }
+
+  /** Streams the same; the server reads it all and keeps nothing. */
+  dryRun(
+    lines: AsyncIterable<Uint8Array | string>,
+    request: JobRequest,
+    options: RequestOptions = {},
+  ): Promise<DryRunReport> {
+    return this.#upload(lines, { ...request, dryRun: true }, options);
+  }
+
+  async #upload<T>(
+    lines: AsyncIterable<Uint8Array | string>,
+    request: JobRequest & { dryRun?: true },
+    options: RequestOptions,
+  ): Promise<T> {
     const { collection, outputs, ...plain } = request;
     const query = queryOf({
       ...plain,
@@ -173,7 +193,7 @@ export class TrivecClient {
         throw error;
       }
     }
-    const answer = await this.#json<{ id: string }>('POST', `/jobs${query}`, {
+    return this.#json<T>('POST', `/jobs${query}`, {
       ...options,
       contentType: 'application/x-ndjson',
       body: Readable.toWeb(Readable.from(guarded(), { objectMode: false })) as ReadableStream,
@@ -181,7 +201,6 @@ export class TrivecClient {
       // fetch reports a body that failed as a network failure.
       throw sourceError ?? error;
     });
-    return answer.id;
   }
 
   job(id: string, options: RequestOptions = {}): Promise<JobView> {
@@ -209,8 +228,13 @@ export class TrivecClient {
     return this.#json('GET', `/jobs${queryOf({ ...page })}`, options);
   }
 
-  cancel(id: string, options: RequestOptions = {}): Promise<JobView> {
-    return this.#json('POST', `${jobPath(id)}/cancel`, options);
+  /** `retry`: the failed documents only, of a job that has ended. */
+  steer(
+    id: string,
+    action: 'cancel' | 'pause' | 'resume' | 'retry',
+    options: RequestOptions = {},
+  ): Promise<JobView> {
+    return this.#json('POST', `${jobPath(id)}/${action}`, options);
   }
 
   async delete(id: string, options: RequestOptions = {}): Promise<void> {
@@ -267,6 +291,7 @@ export class TrivecClient {
   async #send(method: string, path: string, options: SendOptions): Promise<Response> {
     const headers: Record<string, string> = { accept: options.accept ?? 'application/json' };
     if (options.contentType !== undefined) headers['content-type'] = options.contentType;
+    if (this.#apiKey !== undefined) headers.authorization = `Bearer ${this.#apiKey}`;
     let response: Response;
     try {
       response = await fetch(this.url + path, {
@@ -323,7 +348,8 @@ async function errorOf(url: string, response: Response): Promise<ApiError> {
   if (typeof error?.code !== 'string' || typeof error.message !== 'string') {
     return notTrivec(url, response.status, undefined);
   }
-  return new ApiError(error.code, response.status, error.message, {
+  const hint = response.status === 401 ? ' Give a key with --api-key or TRIVEC_API_KEY.' : '';
+  return new ApiError(error.code, response.status, error.message + hint, {
     param: typeof error.param === 'string' ? error.param : undefined,
     requestId: typeof error.requestId === 'string' ? error.requestId : undefined,
   });

@@ -1,7 +1,15 @@
 import { TrivecError } from '@trivec/core/errors';
-import { ApiError, type JobRequest, type ResultFormat, type TrivecClient } from '../client.ts';
+import { ApiError, type JobRequest, type ResultFormat } from '../client.ts';
 import type { Connection } from '../connect.ts';
-import { type CommandContext, type CommonOptions, EXIT, say, withConnection } from '../context.ts';
+import {
+  type CommandContext,
+  type CommonOptions,
+  EXIT,
+  print,
+  printJson,
+  say,
+  withConnection,
+} from '../context.ts';
 import { type FieldMapping, mappedFields } from '../fields.ts';
 import { formatBytes, formatCount, formatNumberOf } from '../format.ts';
 import { openProgress } from '../progress.ts';
@@ -9,6 +17,7 @@ import { openRecords } from '../readers/open.ts';
 import type { InputFormat, RecordFile } from '../readers/recordFile.ts';
 import { documentLines, type UploadTally } from '../upload.ts';
 import { watchJob } from '../watch.ts';
+import { dryRunText, withUnsent } from './dryRun.ts';
 import { reportEnd } from './report.ts';
 
 export interface EmbedOptions extends CommonOptions {
@@ -29,6 +38,7 @@ export interface EmbedOptions extends CommonOptions {
   chunkUnit?: string;
   prompt?: string;
   detach?: boolean;
+  dryRun?: boolean;
 }
 
 /** A file to a job to vectors in a folder. */
@@ -43,7 +53,13 @@ export function embed(context: CommandContext, path: string, options: EmbedOptio
         },
       );
     }
-    const id = await send(context, connection, path, options);
+    if (options.dryRun) return estimate(context, connection, path, options);
+    const { answer: id, tally } = await send(context, path, options, (lines) =>
+      connection.client.submit(lines, requestOf(options), context),
+    );
+    if (tally.skipped > 0) {
+      say(context, `${formatNumberOf(tally.skipped, 'record')} left out. The first: ${tally.firstSkipped}`);
+    }
     if (options.detach) {
       say(context, `Job ${id} runs at ${connection.client.url}. Follow it: npx trivec watch ${id}`);
       context.out.write(`${id}\n`);
@@ -53,12 +69,30 @@ export function embed(context: CommandContext, path: string, options: EmbedOptio
   });
 }
 
-async function send(
+/** Reads the whole file, makes no job, and says what it would be. */
+async function estimate(
   context: CommandContext,
   { client }: Connection,
   path: string,
   options: EmbedOptions,
-): Promise<string> {
+): Promise<number> {
+  const skipInvalid = options.skipInvalid ?? false;
+  // Everything that would be refused is to be seen, not only the first.
+  const { answer, tally } = await send(context, path, { ...options, skipInvalid: true }, (lines) =>
+    client.dryRun(lines, requestOf(options), context),
+  );
+  const report = withUnsent(answer, tally, skipInvalid);
+  if (options.json) printJson(context, report);
+  else print(context, dryRunText(report));
+  return report.accepted ? EXIT.done : EXIT.failed;
+}
+
+async function send<T>(
+  context: CommandContext,
+  path: string,
+  options: EmbedOptions,
+  submit: (lines: AsyncIterable<string>) => Promise<T>,
+): Promise<{ answer: T; tally: UploadTally }> {
   const mapping = mappingOf(options);
   const fields = mappedFields(mapping);
   const file = await openRecords(path, {
@@ -73,7 +107,6 @@ async function send(
     total: file.progress().total,
     stream: context.err,
   });
-  let id: string;
   try {
     const lines = documentLines(file, {
       mapping,
@@ -81,7 +114,7 @@ async function send(
       tally,
       onProgress: () => progress.update(file.progress().done, formatNumberOf(tally.documents, 'document')),
     });
-    id = await submit(client, lines, options, context.signal);
+    return { answer: await submit(lines), tally };
   } catch (error) {
     if (context.signal.aborted)
       throw interrupted('Interrupted while sending: no job was made. Run it again.');
@@ -89,29 +122,20 @@ async function send(
   } finally {
     progress.stop();
   }
-  if (tally.skipped > 0) {
-    say(context, `${formatNumberOf(tally.skipped, 'record')} left out. The first: ${tally.firstSkipped}`);
-  }
-  return id;
 }
 
-function submit(
-  client: TrivecClient,
-  lines: AsyncIterable<string>,
-  options: EmbedOptions,
-  signal: AbortSignal,
-): Promise<string> {
-  const request: JobRequest = {
+function requestOf(options: EmbedOptions): JobRequest {
+  return {
     ...(options.outputs !== undefined && { outputs: options.outputs }),
     ...(options.model !== undefined && { model: options.model }),
     ...(options.collection !== undefined && { collection: options.collection }),
     ...(!options.truncate && { truncate: false }),
+    ...(options.skipInvalid && { onInvalid: 'skip' }),
     ...(options.chunkTokens !== undefined && { 'chunking.maxTokens': options.chunkTokens }),
     ...(options.chunkOverlap !== undefined && { 'chunking.overlap': options.chunkOverlap }),
     ...(options.chunkUnit !== undefined && { 'chunking.unit': options.chunkUnit }),
     ...(options.prompt !== undefined && { prompt: options.prompt }),
   };
-  return client.submit(lines, request, { signal });
 }
 
 async function finish(

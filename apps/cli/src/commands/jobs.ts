@@ -82,9 +82,30 @@ export function watch(context: CommandContext, id: string, options: WatchOptions
 
 export function cancel(context: CommandContext, id: string, options: CommonOptions): Promise<number> {
   return withConnection(context, options, async ({ client }) => {
-    const job = await client.cancel(id, context);
+    const job = await client.steer(id, 'cancel', context);
     if (options.json) printJson(context, job);
     else say(context, summary(job));
+    return EXIT.done;
+  });
+}
+
+const STEERED = {
+  pause: 'begins nothing new. Go on: npx trivec resume',
+  resume: 'goes on. Follow it: npx trivec watch',
+  retry: 'embeds its failed documents again. Follow it: npx trivec watch',
+} as const;
+
+/** Changes what becomes of a job, and does not wait for it. */
+export function steer(
+  context: CommandContext,
+  action: keyof typeof STEERED,
+  id: string,
+  options: CommonOptions,
+): Promise<number> {
+  return withConnection(context, options, async ({ client }) => {
+    const job = await client.steer(id, action, context);
+    if (options.json) printJson(context, job);
+    else say(context, `Job ${id} ${STEERED[action]} ${id}`);
     return EXIT.done;
   });
 }

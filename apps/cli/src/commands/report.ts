@@ -19,8 +19,13 @@ export async function reportEnd(
 ): Promise<number> {
   say(context, summary(job));
   for (const { code, message } of job.warnings) say(context, `Note (${code}): ${message}`);
-  for (const { id, code, message } of job.errors) say(context, `Failed: ${id}: ${message} (${code})`);
-  const rest = job.counts.failed - job.errors.length;
+  if (job.skipped > 0) say(context, `${formatNumberOf(job.skipped, 'record')} left out by the server.`);
+  for (const { id, code, message, param } of job.errors)
+    say(
+      context,
+      param === undefined ? `Failed: ${id}: ${message} (${code})` : `Left out: ${message} (${code})`,
+    );
+  const rest = job.counts.failed + job.skipped - job.errors.length;
   if (rest > 0) say(context, `… and ${rest} more, see ${client.url}${job.links.errors}`);
   if (options.out !== undefined && job.counts.embedded > 0) {
     const saved = await saveResults(client, job, options.out, {
