@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { createEngine } from '@trivec/core/engine/engine';
 import type { Engine } from '@trivec/core/engine/types';
 import { TrivecError } from '@trivec/core/errors';
-import { type DescribeOptions, describeModelFolder } from '@trivec/core/models/folder';
+import { type DescribeOptions, describeModelFolder, type ModelDescription } from '@trivec/core/models/folder';
 import type { TextVectors } from '@trivec/core/vectors/types';
 import { silentLogger } from '../support/stubDevice.ts';
 
@@ -33,9 +33,11 @@ function folderOf(name: string): string {
 async function withEngine(
   name: string,
   use: (engine: Engine) => Promise<void>,
-  options: DescribeOptions = {},
+  options: DescribeOptions & Partial<Pick<ModelDescription, 'paddingSide'>> = {},
 ): Promise<void> {
-  const model = await describeModelFolder(folderOf(name), options);
+  const { paddingSide, ...rest } = options;
+  const described = await describeModelFolder(folderOf(name), rest);
+  const model = paddingSide === undefined ? described : { ...described, paddingSide };
   const engine = await createEngine({ model, config: CONFIG, logger: silentLogger });
   try {
     await use(engine);
@@ -60,7 +62,7 @@ function soundOf(outcome: TextVectors | TrivecError | undefined): TextVectors {
   return outcome;
 }
 
-test('a decoder with Qwen3’s inputs: positions, an empty past, the last token, padding on the left', async () => {
+test('a decoder with Qwen3’s inputs: positions, an empty past, the last token, padding on either side', async () => {
   const { paddingSide, inputs, heads } = await describeModelFolder(folderOf('tiny-qwen3'));
   assert.deepEqual([paddingSide, heads.dense?.pooling], ['left', 'last']);
   assert.deepEqual(
@@ -68,7 +70,7 @@ test('a decoder with Qwen3’s inputs: positions, an empty past, the last token,
     ['ids', 'mask', 'positions', 'past', 'past', 'past', 'past'],
   );
   const expected = await expectedOf<{ text: string; ids: number[]; dense: number[] }>('tiny-qwen3');
-  await withEngine('tiny-qwen3', async (engine) => {
+  const compare = async (engine: Engine) => {
     const texts = await engine.encode(expected.map(({ text }) => text));
     for (const [i, { ids }] of texts.entries()) assert.deepEqual([...ids], expected[i]!.ids);
     const together = await engine.embed(texts, { outputs: ['dense'], lane: 'bulk' });
@@ -79,7 +81,9 @@ test('a decoder with Qwen3’s inputs: positions, an empty past, the last token,
       assert.ok(greatestDifference(soundOf(together.vectors[i]).dense!, dense) <= 1e-5);
       assert.ok(greatestDifference(soundOf(alone[i]!.vectors[0]).dense!, dense) <= 1e-5);
     }
-  });
+  };
+  await withEngine('tiny-qwen3', compare);
+  await withEngine('tiny-qwen3', compare, { paddingSide: 'right' });
 });
 
 for (const name of ['tiny-xlmr-reranker', 'tiny-bert-reranker', 'tiny-qwen3-reranker']) {

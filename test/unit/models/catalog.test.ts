@@ -18,7 +18,7 @@ test('the built-in catalog has the models of the field, found by their whole or 
   const catalog = await readCatalog();
   for (const name of ['BAAI/bge-m3', 'Qwen/Qwen3-Embedding-0.6B', 'cross-encoder/ms-marco-MiniLM-L-6-v2']) {
     const entry = catalog.get(name);
-    assert.ok(entry?.licence && entry.verifiedWith && entry.description && entry.maxTokens, name);
+    assert.ok(entry?.license && entry.verifiedWith && entry.description && entry.maxTokens, name);
     assert.equal(findInCatalog(catalog, name.split('/')[1]!), entry);
   }
   assert.equal(findInCatalog(catalog, 'someone/bge-m3'), undefined);
@@ -38,6 +38,13 @@ test('a user’s entries are added, replace those of the same name, and see fold
     ['someone/bge-m3-onnx', 'user'],
   );
   assert.ok(catalog.size > 15);
+});
+
+test('licence is license spelt another way; of models with the same last name the first is meant', async (t) => {
+  const entry = { name: 'mine', kind: 'embedding', folder: 'm', licence: 'MIT' };
+  const catalog = await readCatalog(await modelsFile(t, { models: [entry] }));
+  assert.equal(catalog.get('mine')?.license, 'MIT');
+  assert.equal(findInCatalog(catalog, 'bge-m3')?.name, 'BAAI/bge-m3');
 });
 
 test('a mistake in MODELS_FILE is named with its entry and field', async (t) => {
@@ -69,6 +76,7 @@ test('the graph is chosen by precision, by the catalog’s word, or because it i
   assert.equal(choose(xenova, 'int8-dynamic'), 'onnx/model_quantized.onnx');
   assert.equal(choose(['model_quantized.onnx']), 'model_quantized.onnx');
   assert.equal(choose(['bge_m3_model.onnx'], 'fp32'), 'bge_m3_model.onnx');
+  assert.equal(choose(['bge_m3_model.onnx', 'bge_m3_tokenizer.onnx']), 'bge_m3_model.onnx');
   assert.equal(choose(['deep/in/it.onnx'], 'fp32', 'deep/in/it.onnx'), 'deep/in/it.onnx');
   const code = 'invalid_model';
   assert.throws(() => choose(['model_quantized.onnx'], 'fp32'), {

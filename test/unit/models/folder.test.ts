@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -7,7 +7,9 @@ import { fileURLToPath } from 'node:url';
 import { describeModelFolder } from '@trivec/core/models/folder';
 import { readContract } from '@trivec/core/models/graphContract';
 import { locateModel } from '@trivec/core/models/locate';
+import { promptForInput, readPrompts } from '@trivec/core/models/prompts';
 import { readSpecialTokens } from '@trivec/core/models/specialTokens';
+import { encodeFragment, makeNode } from '@trivec/core/onnx/proto';
 
 const MODELS = fileURLToPath(new URL('../../golden/models', import.meta.url));
 
@@ -75,6 +77,8 @@ test('a folder that fits nothing is refused with what was found and what is expe
     ['tokenizer.json', '{"model":{"vocab":[', /tokenizer\.json is not JSON/],
     ['tokenizer.json', '{"model":{}}', /no vocabulary/],
     ['config.json', '{}', /max_position_embeddings/],
+    ['config.json', undefined, /config\.json is missing.*maxTokens/],
+    ['config_sentence_transformers.json', '{"prompts":["query: "]}', /prompts must be an object/],
     ['trivec.json', '{"dtype":7}', /trivec\.json: dtype/],
   ];
   for (const [file, content, message] of cases) {
@@ -90,6 +94,61 @@ test('a tokenizer with more ids than the model has embeddings belongs to another
   const folder = await copyOf(t, 'tiny-m3-raw');
   await cp(join(MODELS, 'tiny-m3', 'tokenizer.json'), join(folder, 'tokenizer.json'));
   await assert.rejects(describeModelFolder(folder), { code: 'invalid_model', message: /\d+ ids.*701/ });
+});
+
+test('a tokenizer with a small part of the model’s ids belongs to another model', async (t) => {
+  const folder = await copyOf(t, 'tiny-m3');
+  const vocab = ['<s>', '<pad>', '</s>', '<unk>', 'a', '<mask>'].map((piece) => [piece, 0]);
+  await writeFile(join(folder, 'tokenizer.json'), JSON.stringify({ model: { vocab } }));
+  await assert.rejects(describeModelFolder(folder), {
+    code: 'invalid_model',
+    message: /only 6 of the \d+ ids/,
+  });
+});
+
+test('an export without config.json will do where trivec.json says how long a text may be', async (t) => {
+  const folder = await copyOf(t, 'tiny-m3');
+  await rm(join(folder, 'config.json'));
+  await rm(join(folder, 'tokenizer_config.json'));
+  await writeFile(join(folder, 'trivec.json'), JSON.stringify({ maxTokens: 100, licence: 'MIT' }));
+  await writeFile(join(folder, 'the_tokenizer.onnx'), 'a tokenizer as a graph');
+  const { info, padId } = await describeModelFolder(folder);
+  assert.deepEqual([info.maxTokens, info.license, info.outputs.length, padId], [100, 'MIT', 3, 1]);
+});
+
+test('prompts come from the catalog, trivec.json or sentence-transformers’ file, with their default', async (t) => {
+  const folder = await copyOf(t, 'tiny-bert-mean');
+  const file = join(folder, 'config_sentence_transformers.json');
+  await writeFile(
+    file,
+    JSON.stringify({ prompts: { query: 'q: ', document: 'd: ', s2s: 's: ' }, default_prompt_name: 's2s' }),
+  );
+  const { info } = await describeModelFolder(folder);
+  assert.deepEqual(
+    [info.prompts, info.defaultPromptName],
+    [{ query: 'q: ', document: 'd: ', s2s: 's: ' }, 's2s'],
+  );
+  assert.deepEqual(
+    [promptForInput(info, 'query'), promptForInput(info, 'document'), promptForInput(info, undefined)],
+    ['q: ', 'd: ', 's: '],
+  );
+  await writeFile(join(folder, 'trivec.json'), JSON.stringify({ prompts: { passage: 'p: ' } }));
+  const own = (await describeModelFolder(folder)).info;
+  assert.deepEqual([own.prompts, promptForInput(own, 'document')], [{ passage: 'p: ' }, 'p: ']);
+  assert.equal(promptForInput({ prompts: { passage: 'p: ' } }, 'query'), undefined);
+  assert.deepEqual(readPrompts({ prompts: {}, default_prompt_name: null }), {});
+  assert.throws(() => readPrompts({ prompts: { a: 'b' }, default_prompt_name: 'c' }), {
+    code: 'invalid_model',
+    message: /default_prompt_name/,
+  });
+});
+
+test('a decoder with fused attention is padded on the right, where that takes its tokens from', async (t) => {
+  const folder = await copyOf(t, 'tiny-qwen3');
+  assert.equal((await describeModelFolder(folder)).paddingSide, 'left');
+  const node = makeNode('GroupQueryAttention', ['input_ids'], ['unused'], {}, 'com.microsoft');
+  await appendFile(join(folder, 'model.onnx'), encodeFragment({ node: [node], initializer: [], output: [] }));
+  assert.equal((await describeModelFolder(folder)).paddingSide, 'right');
 });
 
 test('token vectors without a word on pooling are refused', async (t) => {

@@ -23,7 +23,7 @@ interface KnownModel {
   dtypes: string[];
   dims: number | undefined;
   maxTokens: number | undefined;
-  licence: string | undefined;
+  license: string | undefined;
   description: string | undefined;
   verifiedWith: string | undefined;
 }
@@ -46,7 +46,7 @@ export async function listCatalog(context: CommandContext, options: { json?: boo
       dtypes: Object.keys(entry.files ?? {}),
       dims: entry.dims,
       maxTokens: entry.maxTokens,
-      licence: entry.licence,
+      license: entry.license,
       description: entry.description,
       verifiedWith: entry.verifiedWith,
     });
@@ -62,9 +62,9 @@ export async function listCatalog(context: CommandContext, options: { json?: boo
     model.dtypes.join(','),
     model.dims === undefined ? '' : String(model.dims),
     model.maxTokens === undefined ? '' : formatCount(model.maxTokens),
-    model.licence ?? '',
+    model.license ?? '',
   ]);
-  const head = ['model', 'kind', 'where', 'precisions', 'dense', 'tokens', 'licence'];
+  const head = ['model', 'kind', 'where', 'precisions', 'dense', 'tokens', 'license'];
   print(context, formatTable(head, rows, [4, 5]));
   return EXIT.done;
 }
@@ -79,7 +79,7 @@ async function describeHere(name: string, place: string, { config }: CommandCont
       dtypes: [info.dtype],
       dims: info.denseDims || undefined,
       maxTokens: info.maxTokens,
-      licence: info.license,
+      license: info.license,
       description: info.description,
       verifiedWith: undefined,
     };
@@ -92,7 +92,7 @@ async function describeHere(name: string, place: string, { config }: CommandCont
       dtypes: [],
       dims: undefined,
       maxTokens: undefined,
-      licence: undefined,
+      license: undefined,
       description: unusable,
       verifiedWith: undefined,
     };

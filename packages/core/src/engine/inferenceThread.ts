@@ -35,7 +35,7 @@ interface Graph {
 async function loadGraph(): Promise<Graph> {
   if (setup.yesNo !== undefined) {
     const { bytes, output } = addYesNo(await readModelFile(setup.graphFile), setup.yesNo);
-    return { source: bytes, heads: { ...setup.heads, dense: { output } } };
+    return { source: bytes, heads: { ...setup.heads, dense: { ...setup.heads.dense, output } } };
   }
   if (setup.addedHeadsFolder === undefined) return { source: setup.graphFile, heads: setup.heads };
   const { bytes, outputs } = addHeads(

@@ -1,4 +1,5 @@
 import { TrivecError } from '../errors.ts';
+import { promptForInput } from '../models/prompts.ts';
 import { resolveDestination } from '../sinks/qdrant/destination.ts';
 import type { Output } from '../vectors/types.ts';
 import type { ChunkingOptions, JobOptions } from './records.ts';
@@ -18,7 +19,7 @@ export function resolveOptions(requested: RequestedOptions, model: JobModel): Jo
   if (dimensions !== undefined) checkDimensions(dimensions, outputs, model);
   if (weight !== undefined) checkWeight(weight);
   if (metadata !== undefined) checkMetadata(metadata);
-  const prompt = requested.prompt ?? model.prompts?.[inputType] ?? '';
+  const prompt = requested.prompt ?? promptForInput(model, inputType) ?? '';
   if (prompt.length > MAX_PROMPT_CHARS)
     throw new TrivecError('invalid_request', `prompt has more than ${MAX_PROMPT_CHARS} characters.`, {
       param: 'prompt',

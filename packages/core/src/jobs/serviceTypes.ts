@@ -42,8 +42,9 @@ export interface JobModel {
   colbertDims: number;
   /** Longest text in tokens, special tokens included. */
   maxTokens: number;
-  /** What the model wants before a text of each kind. */
-  prompts?: Partial<Record<InputType, string>>;
+  /** What the model wants before a text, by name; and the one it wants where nothing is asked. */
+  prompts?: Readonly<Record<string, string>>;
+  defaultPromptName?: string;
 }
 
 /** As the client gave them, types already checked: absent ones take their defaults. */

@@ -16,6 +16,8 @@ export type FileDtype = (typeof FILE_DTYPES)[number];
 const FILE = Type.String({ pattern: '^(?!/)(?!.*(^|/)\\.\\.(/|$))[^\\\\\\0]+\\.onnx$' });
 const REPO = Type.String({ pattern: '^[A-Za-z0-9][\\w.-]*(/[A-Za-z0-9][\\w.-]*)?$' });
 
+export const PROMPTS = Type.Record(Type.String({ minLength: 1, maxLength: 64 }), Type.String());
+
 const ENTRY = Type.Object(
   {
     /** What `MODEL` and requests call it. The part after the last `/` is a name too. */
@@ -34,19 +36,15 @@ const ENTRY = Type.Object(
       ),
     ),
     pooling: Type.Optional(Type.Enum([...POOLINGS])),
-    prompts: Type.Optional(
-      Type.Object(
-        { query: Type.Optional(Type.String()), passage: Type.Optional(Type.String()) },
-        { additionalProperties: false },
-      ),
-    ),
+    /** By name: `query` and `passage` (or `document`) are those of `inputType`. */
+    prompts: Type.Optional(PROMPTS),
     /** A reranker that is asked in words, and how. */
     pairPrompt: Type.Optional(Type.Enum(['qwen3'])),
     /** What the files must give; a folder that lacks one is refused. */
     outputs: Type.Optional(Type.Array(Type.Enum([...OUTPUTS]), { minItems: 1 })),
     dims: Type.Optional(Type.Integer({ minimum: 1 })),
     maxTokens: Type.Optional(Type.Integer({ minimum: 3 })),
-    licence: Type.Optional(Type.String({ minLength: 1 })),
+    license: Type.Optional(Type.String({ minLength: 1 })),
     description: Type.Optional(Type.String({ minLength: 1 })),
     /** What check this model has passed. */
     verifiedWith: Type.Optional(Type.String({ minLength: 1 })),
@@ -74,7 +72,7 @@ export async function readCatalog(modelsFile?: string): Promise<ReadonlyMap<stri
   return new Map([...builtIn, ...own].map((entry) => [entry.name, entry]));
 }
 
-/** By its whole name, or by the part after the last `/` where only one model has it. */
+/** By its whole name, or by the part after the last `/`: a user's entry before trivec's own, and of those the first. */
 export function findInCatalog(
   catalog: ReadonlyMap<string, CatalogEntry>,
   name: string,
@@ -82,7 +80,7 @@ export function findInCatalog(
   const exact = catalog.get(name);
   if (exact !== undefined || name.includes('/')) return exact;
   const short = [...catalog.values()].filter((entry) => shortName(entry.name) === name);
-  return short.length === 1 ? short[0] : short.find(({ source }) => source === 'user');
+  return short.find(({ source }) => source === 'user') ?? short[0];
 }
 
 export function shortName(name: string): string {
@@ -105,11 +103,19 @@ async function readEntries(
   if (!Array.isArray(models)) throw refuse(`${shown}: expected {"models": [ … ]}.`);
   const names = new Set<string>();
   return models.map((entry: unknown, index) => {
+    if (typeof entry === 'object' && entry !== null) acceptSpellings(entry as Record<string, unknown>);
     checkEntry(entry, `${shown}: models[${index}]`);
     if (names.has(entry.name)) throw refuse(`${shown}: models[${index}].name: ${entry.name} is there twice.`);
     names.add(entry.name);
     return { ...entry, source };
   });
+}
+
+/** `licence` is `license` spelt another way. Changes the object. */
+export function acceptSpellings(stated: Record<string, unknown>): void {
+  if (stated.licence === undefined || stated.license !== undefined) return;
+  stated.license = stated.licence;
+  delete stated.licence;
 }
 
 function checkEntry(entry: unknown, where: string): asserts entry is Static<typeof ENTRY> {

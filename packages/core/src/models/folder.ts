@@ -10,15 +10,16 @@ import { COLBERT_HEAD_FILE, SPARSE_HEAD_FILE } from '../onnx/m3Heads.ts';
 import { readManifest } from '../onnx/rewriteManifest.ts';
 import { type HeadPlan, type PaddingSide, POOLINGS, type Pooling } from '../vectors/headPlan.ts';
 import { OUTPUTS } from '../vectors/types.ts';
-import type { CatalogEntry } from './catalog.ts';
+import { acceptSpellings, type CatalogEntry, PROMPTS } from './catalog.ts';
 import { fingerprintOf } from './fingerprint.ts';
 import { choiceOfRewritten, guessDtype } from './folderDtype.ts';
-import { findModelFiles, readJson } from './folderFiles.ts';
+import { findModelFiles, type ModelFiles, readJson } from './folderFiles.ts';
 import { type GraphContract, type GraphInput, readContract } from './graphContract.ts';
 import type { GraphChoice } from './graphFile.ts';
 import { exists } from './hubCache.ts';
 import { MODEL_KINDS, type ModelInfo } from './modelInfo.ts';
 import type { PairPrompt } from './pairs.ts';
+import { type Prompted, readPrompts } from './prompts.ts';
 import { readReranker } from './reranker.ts';
 import { readSpecialTokens } from './specialTokens.ts';
 
@@ -57,11 +58,16 @@ const TRIVEC_JSON = Type.Object(
     pooling: Type.Enum([...POOLINGS]),
     kind: Type.Enum([...MODEL_KINDS]),
     pairPrompt: Type.Enum(['qwen3']),
-    prompts: Type.Object({ query: Type.Optional(Type.String()), passage: Type.Optional(Type.String()) }),
+    prompts: PROMPTS,
   },
   { additionalProperties: true },
 );
 type TrivecJson = Partial<Static<typeof TRIVEC_JSON>>;
+
+const GROUPED_ATTENTION = 'com.microsoft.GroupQueryAttention';
+
+/** Tables of embeddings are padded by a few rows; a tokenizer with less than this share of them is another model's. */
+const LEAST_VOCABULARY = 0.4;
 
 export interface DescribeOptions {
   /** What it is called; else what its trivec.json says, else the folder's name. */
@@ -87,7 +93,7 @@ export async function describeModelFolder(
   const files = await findModelFiles(folder, choice);
   const [own, config, tokenizer] = [
     checkTrivecJson(await readJson(join(folder, 'trivec.json'))),
-    (await readJson(files.config)) ?? {},
+    (files.config === undefined ? undefined : await readJson(files.config)) ?? {},
     (await readJson(files.tokenizer)) ?? {},
   ];
   const tokenizerConfig = await readJson(join(dirname(files.tokenizer), 'tokenizer_config.json'));
@@ -126,7 +132,7 @@ export async function describeModelFolder(
       `The files of ${stated.name} in ${folder} give no ${lacking}: the graph has no such output, and ${SPARSE_HEAD_FILE} and ${COLBERT_HEAD_FILE} are not both there.`,
     );
   const called = name ?? own.name ?? basename(resolve(folder));
-  const prompts = stated.prompts ?? own.prompts;
+  const prompted = await findPrompts(folder, stated.prompts ?? own.prompts);
   const parts = fingerprintFiles(files, inspection, addedHeadsFolder);
   const sizes = await Promise.all(parts.map((path) => stat(path)));
   const facts = { dtype, plan, maxTokens, ...(reranker && { yesNo: reranker.yesNo ?? null }) };
@@ -147,8 +153,8 @@ export async function describeModelFolder(
         own.description ??
         stated.description ??
         `${String(config.model_type ?? 'encoder')} from ${basename(resolve(folder))}`,
-      license: own.license ?? stated.licence ?? 'not stated',
-      ...(prompts && { prompts }),
+      license: own.license ?? stated.license ?? 'not stated',
+      ...prompted,
     },
     folder,
     bytes: sizes.reduce((sum, { size }) => sum + size, 0),
@@ -159,10 +165,12 @@ export async function describeModelFolder(
     addedHeadsFolder,
     yesNo: reranker?.yesNo,
     padId: special.padId ?? numberOf(config.pad_token_id) ?? 0,
-    // A decoder's last token is exact on either side; encoders with learned positions need the right one.
+    // A decoder's last token is exact on either side. Encoders with learned positions need the right one, and so does
+    // onnxruntime's fused attention, which takes the first tokens of a text for its real ones.
     paddingSide:
-      reranker?.yesNo !== undefined ||
-      (plan.dense?.pooling === 'last' && tokenizerConfig?.padding_side === 'left')
+      plan.dense?.pooling === 'last' &&
+      tokenizerConfig?.padding_side === 'left' &&
+      inspection.operators[GROUPED_ATTENTION] === undefined
         ? 'left'
         : 'right',
     pairPrompt: reranker?.pairPrompt,
@@ -190,7 +198,7 @@ async function findHeadFiles(folder: string, graphFile: string): Promise<string 
 }
 
 function fingerprintFiles(
-  files: { graph: string; tokenizer: string; config: string },
+  files: ModelFiles,
   { externalFiles }: GraphInspection,
   headsFolder: string | undefined,
 ): string[] {
@@ -198,7 +206,7 @@ function fingerprintFiles(
   const heads = headsFolder === undefined ? [] : [SPARSE_HEAD_FILE, COLBERT_HEAD_FILE];
   return [
     files.graph,
-    files.config,
+    ...(files.config === undefined ? [] : [files.config]),
     files.tokenizer,
     ...external,
     ...heads.map((file) => join(headsFolder ?? '', file)),
@@ -207,12 +215,18 @@ function fingerprintFiles(
 
 function checkTrivecJson(value: Record<string, unknown> | undefined): TrivecJson {
   if (value === undefined) return {};
+  acceptSpellings(value);
   for (const [field, schema] of Object.entries<TSchema>(TRIVEC_JSON.properties))
     if (value[field] !== undefined && !Value.Check(schema, value[field]))
       throw new TrivecError('invalid_model', `trivec.json: ${field} has a value that it cannot have.`, {
         param: field,
       });
   return value as TrivecJson;
+}
+
+async function findPrompts(folder: string, stated: Prompted['prompts']): Promise<Prompted> {
+  if (stated !== undefined) return { prompts: stated };
+  return readPrompts(await readJson(join(folder, 'config_sentence_transformers.json')));
 }
 
 /** sentence-transformers' 1_Pooling/config.json. Throws `invalid_model` for a way of pooling that is not known. */
@@ -246,6 +260,11 @@ function checkVocabulary(
       'invalid_model',
       `The tokenizer of ${folder} has ${tokenizerSize} ids but the model knows ${rows}: they belong to different models.`,
     );
+  if (rows !== undefined && tokenizerSize < LEAST_VOCABULARY * rows)
+    throw new TrivecError(
+      'invalid_model',
+      `The tokenizer of ${folder} has only ${tokenizerSize} of the ${rows} ids that the model knows: they belong to different models.`,
+    );
 }
 
 /** The least of what the folder's files say. RoBERTa's positions start after the padding id. */
@@ -272,7 +291,7 @@ async function readMaxTokens(
   if (!Number.isSafeInteger(least) || least < 3)
     throw new TrivecError(
       'invalid_model',
-      `config.json of ${folder}: max_position_embeddings is missing or too small.`,
+      `Nothing in ${folder} says how many tokens a text may have: config.json is missing, or its max_position_embeddings is missing or too small. "maxTokens" in trivec.json says it too.`,
     );
   return least;
 }

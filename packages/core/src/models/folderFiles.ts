@@ -9,7 +9,8 @@ export interface ModelFiles {
   /** Absolute or as the folder was given. */
   graph: string;
   tokenizer: string;
-  config: string;
+  /** Some exports come without it; then something else must say how long a text may be. */
+  config: string | undefined;
 }
 
 /**
@@ -24,17 +25,18 @@ export async function findModelFiles(folder: string, choice: GraphChoice = {}): 
   const deep = choice.file !== undefined && (await exists(join(folder, choice.file))) ? [choice.file] : [];
   const all = [...here, ...below, ...deep];
   const graph = chooseGraph(all, choice, `The model folder ${folder}`);
-  const pick = (name: string): string => {
+  const pick = (name: string): string | undefined => {
     const beside = graph.slice(0, graph.lastIndexOf('/') + 1) + name;
     const found = [name, beside, `onnx/${name}`].find((path) => all.includes(path));
-    if (found === undefined)
-      throw new TrivecError(
-        'invalid_model',
-        `The model folder ${folder} has no ${name}; it holds ${shown(all)}.`,
-      );
-    return join(folder, found);
+    return found === undefined ? undefined : join(folder, found);
   };
-  return { graph: join(folder, graph), tokenizer: pick('tokenizer.json'), config: pick('config.json') };
+  const tokenizer = pick('tokenizer.json');
+  if (tokenizer === undefined)
+    throw new TrivecError(
+      'invalid_model',
+      `The model folder ${folder} has no tokenizer.json; it holds ${shown(all)}. Put that of the original model there, BAAI/bge-m3's for an export of BGE-M3.`,
+    );
+  return { graph: join(folder, graph), tokenizer, config: pick('config.json') };
 }
 
 async function listFolder(folder: string): Promise<string[] | undefined> {

@@ -31,7 +31,7 @@ export interface GraphChoice {
  * the folder, else the only one in `onnx/`. Throws `invalid_model` naming what is there.
  */
 export function chooseGraph(paths: readonly string[], { dtype, file }: GraphChoice, where: string): string {
-  const graphs = paths.filter((path) => /^(onnx\/)?[^/]+\.onnx$/.test(path) || path === file).sort();
+  const graphs = paths.filter((path) => isModelGraph(path) || path === file).sort();
   if (file !== undefined) {
     if (graphs.includes(file)) return file;
     throw missing(where, file, paths);
@@ -63,11 +63,17 @@ export function companionsOf(paths: readonly string[], graph: string): string[] 
     'trivec.json',
     'modules.json',
     'sentence_bert_config.json',
+    'config_sentence_transformers.json',
     '1_Pooling/config.json',
     SPARSE_HEAD_FILE,
     COLBERT_HEAD_FILE,
   ]);
   return paths.filter((path) => wanted.has(path)).sort();
+}
+
+/** Some publishers put their tokenizer beside it as a graph of its own (`bge_m3_tokenizer.onnx`). */
+function isModelGraph(path: string): boolean {
+  return /^(onnx\/)?[^/]+\.onnx$/.test(path) && !/tokenizer/i.test(baseOf(path));
 }
 
 function baseOf(path: string): string {

@@ -104,9 +104,13 @@ function chooseFrom({ name, files }: CatalogEntry, dtype: GraphChoice['dtype']):
   if (file !== undefined) return { dtype: taken, file };
   throw new TrivecError(
     'invalid_config',
-    `MODEL_DTYPE: ${name} is not published as ${taken}; there is ${published.join(', ')}.`,
+    `MODEL_DTYPE: ${name} is not published as ${taken}; there is ${published.join(', ')}${madeOf(published)}.`,
     { param: 'MODEL_DTYPE' },
   );
+}
+
+function madeOf(published: readonly string[]): string {
+  return published.includes('fp32') ? ', and int8 and int8-precise are made from fp32' : '';
 }
 
 /** Vectors of another precision are other vectors: the name says so wherever they go. */

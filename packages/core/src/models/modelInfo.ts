@@ -28,6 +28,8 @@ export interface ModelInfo {
   /** One sentence for logs, `/models` and the README. */
   description: string;
   license: string;
-  /** What the model wants written before a query and before a passage; trivec adds it only where it is asked to. */
-  prompts?: { query?: string; passage?: string };
+  /** What the model wants written before a text, by name: `query`, `passage` or `document`, and others it may have. */
+  prompts?: Readonly<Record<string, string>>;
+  /** The one that is written where a request says nothing, as sentence-transformers does. */
+  defaultPromptName?: string;
 }

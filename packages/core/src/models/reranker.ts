@@ -27,8 +27,8 @@ export function readReranker({ logits }: GraphContract, surroundings: Surroundin
     throw new TrivecError('invalid_model', `The graph of ${folder} has no logits: it is not a reranker.`);
   const asked = prompt === 'qwen3' || (logits.overVocabulary && config.model_type === 'qwen3');
   const pairPrompt = asked ? QWEN3_PROMPT : undefined;
-  const heads: HeadPlan = { dense: { output: logits.output }, ignoredSparseIds: [] };
-  if (!logits.overVocabulary) return { heads, yesNo: undefined, pairPrompt };
+  const dense = { output: logits.output };
+  if (!logits.overVocabulary) return { heads: { dense, ignoredSparseIds: [] }, yesNo: undefined, pairPrompt };
   const [yes, no] = tokenIds(tokenizer, ['yes', 'no']);
   if (pairPrompt === undefined || yes === undefined || no === undefined)
     throw new TrivecError(
@@ -36,5 +36,9 @@ export function readReranker({ logits }: GraphContract, surroundings: Surroundin
       `The graph of ${folder} gives logits over a vocabulary; as a reranker it needs a known prompt ("pairPrompt": ` +
         '"qwen3") and the tokens yes and no.',
     );
-  return { heads, yesNo: { logits: logits.output, yes, no }, pairPrompt };
+  return {
+    heads: { dense: { ...dense, pooling: 'last' }, ignoredSparseIds: [] },
+    yesNo: { logits: logits.output, yes, no },
+    pairPrompt,
+  };
 }
