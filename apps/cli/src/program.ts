@@ -104,12 +104,6 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
         'make no job: say how many documents, tokens, hours and gigabytes it would be',
       ).conflicts(['detach', 'out']),
     )
-    .addOption(
-      new Option(
-        '--dry-run',
-        'make no job: say how many documents, tokens, hours and gigabytes it would be',
-      ).conflicts(['detach', 'out']),
-    )
     .option('--detach', 'do not wait: print the job’s id and end')
     .action((file: string, options: EmbedOptions) => run(embed(context, file, options)));
 
@@ -157,16 +151,6 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
   command('cancel', 'End a job now; what is done stays.')
     .argument('<id>', 'of the job')
     .action((id: string, options) => run(cancel(context, id, options)));
-
-  const steering = {
-    pause: 'Begin nothing new of a job; what runs is finished.',
-    resume: 'Go on with a paused job.',
-    retry: 'Embed the failed documents of an ended job again.',
-  } as const;
-  for (const [action, description] of Object.entries(steering) as [keyof typeof steering, string][])
-    command(action, description)
-      .argument('<id>', 'of the job')
-      .action((id: string, options) => run(steer(context, action, id, options)));
 
   const steering = {
     pause: 'Begin nothing new of a job; what runs is finished.',
