@@ -17,6 +17,8 @@ export interface ConnectOptions {
   config: Config;
   /** `--url`: then nothing else is tried. */
   url?: string | undefined;
+  /** `--api-key`, or that of the environment; where there is none, one of the configuration's own. */
+  apiKey?: string | undefined;
   /** `--local`: no server is looked for. */
   local?: boolean | undefined;
   /** Says what is being waited for. */
@@ -32,7 +34,9 @@ export interface ConnectOptions {
 export async function connect(options: ConnectOptions): Promise<Connection> {
   const { config, log } = options;
   if (options.local) return startInProcess(options, undefined);
-  const client = new TrivecClient(options.url ?? defaultUrl(config));
+  const client = new TrivecClient(options.url ?? defaultUrl(config), {
+    apiKey: options.apiKey ?? (options.url === undefined ? ownKey(config) : undefined),
+  });
   try {
     await client.live({ signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
     return { client, inProcess: false, close: () => Promise.resolve() };
@@ -52,6 +56,12 @@ export function defaultUrl(config: Pick<Config, 'host' | 'port'>): string {
   return `http://${host}:${config.port}`;
 }
 
+/** The key of an administrator, else the first, of those that a server with this configuration opens to. */
+export function ownKey({ apiKeys }: Pick<Config, 'apiKeys'>): string | undefined {
+  const entry = apiKeys.find((one) => /^[^:=]+:admin=/.test(one)) ?? apiKeys[0];
+  return entry?.slice(entry.indexOf('=') + 1);
+}
+
 async function startInProcess(options: ConnectOptions, triedUrl: string | undefined): Promise<Connection> {
   const { config } = options;
   let server: { url: string; close(): Promise<void> };
@@ -66,7 +76,7 @@ async function startInProcess(options: ConnectOptions, triedUrl: string | undefi
       `No server answers at ${triedUrl}, yet one holds the data: ${error.message} Give its address with --url.`,
     );
   }
-  const client = new TrivecClient(server.url);
+  const client = new TrivecClient(server.url, { apiKey: options.apiKey ?? ownKey(config) });
   try {
     await untilReady(client, MODEL_TIMEOUT_MS);
   } catch (error) {

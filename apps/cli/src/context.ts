@@ -17,6 +17,8 @@ export interface CommandContext {
 /** Every command has these. */
 export interface CommonOptions {
   url?: string;
+  /** Sent with every request; else TRIVEC_API_KEY. */
+  apiKey?: string;
   /** Look for no server: this process is one. */
   local?: boolean;
   json?: boolean;

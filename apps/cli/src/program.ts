@@ -41,6 +41,10 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
           url,
         ),
       )
+      .option(
+        '--api-key <key>',
+        'of the server, where it has keys (better: TRIVEC_API_KEY, which no list of processes shows)',
+      )
       .addOption(
         new Option('--local', 'look for no server: work in this process, on DATA_DIR').conflicts('url'),
       )

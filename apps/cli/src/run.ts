@@ -24,11 +24,12 @@ export async function run(args: readonly string[], deps: RunDeps): Promise<numbe
       out: deps.out,
       err: deps.err,
       signal: interrupt.signal,
-      connect: ({ url, local }) =>
+      connect: ({ url, local, apiKey }) =>
         connect({
           config,
           url,
           local,
+          apiKey: apiKey ?? config.apiKey,
           log: (line) => deps.err.write(`${line}\n`),
           startServer: startServer(deps.err),
         }),

@@ -7,7 +7,14 @@ export const PROCESS_OPTIONS = {
     'LOG_LEVEL',
     Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
     'info',
-    'fatal, error, warn, info, debug, trace or silent.',
+    'fatal, error, warn, info, debug, trace or silent. Lines are JSON; at a terminal they are written for people.',
+  ),
+  apiKey: option(
+    'TRIVEC_API_KEY',
+    Type.String({ pattern: '^[!-~]{1,256}$' }),
+    undefined,
+    'The key that the command line sends to a server with keys; without it, to the server of the same configuration, one of API_KEYS.',
+    { secret: true },
   ),
   shutdownTimeoutMs: option(
     'SHUTDOWN_TIMEOUT_MS',
