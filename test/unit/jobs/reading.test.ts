@@ -121,6 +121,16 @@ test('bytes that are not UTF-8 are refused', () => {
   assert.throws(() => [...splitter.push(bytes)], { code: 'invalid_line', param: 'line 2' });
 });
 
+test('blank lines between all others are fine; a body of nothing else is refused after a megabyte', () => {
+  const spaced = new LineSplitter(100);
+  for (let i = 0; i < 300; i++)
+    assert.equal([...spaced.push(Buffer.from('"a text"\n\n'.repeat(1000)))].length, 1000);
+  const bomb = new LineSplitter(100, () => 'refused');
+  const blanks = Buffer.alloc(1024 ** 2, '\n');
+  assert.deepEqual([...bomb.push(blanks)], []);
+  assert.throws(() => [...bomb.push(Buffer.from('\n'))], { code: 'body_too_large', param: 'line 1048577' });
+});
+
 test('duplicate ids are found exactly', () => {
   fc.assert(
     fc.property(fc.array(fc.string({ maxLength: 3 }), { maxLength: 200 }), (ids) => {

@@ -2,6 +2,8 @@ import { isUtf8 } from 'node:buffer';
 import { TrivecError } from '../errors.ts';
 
 const NEWLINE = 10;
+/** Blank lines between all others are fine; megabytes of them are a gzip bomb that only costs time. */
+const MAX_BLANK_SURPLUS_BYTES = 1024 ** 2;
 
 export interface Line {
   text: string;
@@ -10,7 +12,8 @@ export interface Line {
 }
 
 /**
- * Cuts bytes into lines, keeping no more than one line. A BOM at the start, CRLF and blank lines are fine.
+ * Cuts bytes into lines, keeping no more than one line. A BOM at the start, CRLF and blank lines are fine,
+ * as long as the blank ones are not the most of it (`body_too_large`).
  * A line over the limit is refused (`body_too_large`) as soon as it is, and not kept; bytes that are not UTF-8
  * are `invalid_line`. With `onBad`, such a line is not thrown: what `onBad` makes of it stands in its place.
  */
@@ -21,6 +24,8 @@ export class LineSplitter<Bad = never> {
   private pieceBytes = 0;
   private overlong = false;
   private number = 0;
+  /** Bytes of blank lines less those of the others. */
+  private blankSurplusBytes = 0;
 
   constructor(maxLineBytes: number, onBad?: (error: TrivecError, number: number) => Bad) {
     this.maxLineBytes = maxLineBytes;
@@ -78,7 +83,16 @@ export class LineSplitter<Bad = never> {
         }),
       );
     const text = bytes.toString('utf8').trim();
-    return text === '' ? undefined : { text, number: this.number };
+    if (text !== '') {
+      this.blankSurplusBytes -= bytes.length + 1;
+      return { text, number: this.number };
+    }
+    this.blankSurplusBytes += bytes.length + 1;
+    if (this.blankSurplusBytes > MAX_BLANK_SURPLUS_BYTES)
+      throw new TrivecError('body_too_large', `Up to line ${this.number} the body is mostly blank lines.`, {
+        param: `line ${this.number}`,
+      });
+    return undefined;
   }
 
   private bad(error: TrivecError): Bad {
