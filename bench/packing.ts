@@ -5,7 +5,10 @@
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { budgetFor } from '@trivec/core/engine/calibrate';
+import { CPU_BUDGETS } from '@trivec/core/engine/calibrate';
+import { chooseBudget } from '@trivec/core/engine/chooseBudget';
+import { fitCost } from '@trivec/core/engine/costModel';
+import { sweep } from '@trivec/core/engine/sweep';
 import {
   flopsPerToken,
   makeModelFolder,
@@ -40,9 +43,14 @@ await withFolder(async (folder) => {
   await makeModelFolder(folder);
   const session = await openSession(join(folder, 'model.onnx'));
   const gigaflopsPerSecond = await measureMatMul();
-  await runBatches(session, [[512]]);
-  const rate = 512 / Math.min(await runBatches(session, [[512]]), await runBatches(session, [[512]]));
-  const budget = budgetFor('cpu', rate, Number(flags['max-bulk-batch-ms']));
+  await runBatches(session, [[64]]);
+  // As the engine finds its own.
+  const limits = { maxTokens: Math.max(...lengths), maxBatchMs: Number(flags['max-bulk-batch-ms']) };
+  const samples = await sweep(
+    async ({ count, length }) => (await runBatches(session, [Array(count).fill(length)])) * 1000,
+    { ...limits, budgets: CPU_BUDGETS },
+  );
+  const budget = chooseBudget(samples, fitCost(samples), limits);
   const sorted = lengths.toSorted((a, b) => b - a);
   const ways: Record<string, number[][]> = {
     engine: packAsEngine(lengths, budget),

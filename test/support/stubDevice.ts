@@ -16,6 +16,8 @@ import type { TextVectors } from '@trivec/core/vectors/types';
 export interface StubOptions {
   /** What a batch takes: padded tokens times this. */
   msPerToken?: number;
+  /** What its vectors take after the pass, while the next one may run. */
+  finishMs?: number;
   denseDims?: number;
   colbertDims?: number;
   /** Says whether a batch fails, and how. */
@@ -31,24 +33,34 @@ export class StubDevice implements Device {
   /** Sleeps and fails as it is told to; an engine's warm-up comes before. */
   armed = false;
   readonly #options: StubOptions;
-  #running = false;
+  /** A pass runs now. */
+  running = false;
+  /** Batches whose vectors came while the next pass ran. */
+  finishedBehind = 0;
 
   constructor(options: StubOptions = {}) {
     this.#options = options;
   }
 
-  async run({ texts, wants }: DeviceBatch): Promise<DeviceResult> {
-    if (this.#running) throw new Error('Two batches at once.');
-    this.#running = true;
+  async run({ texts, wants }: DeviceBatch, onPassed?: () => void): Promise<DeviceResult> {
+    if (this.running) throw new Error('Two batches at once.');
+    this.running = true;
     this.batches.push(texts);
     const startedAt = performance.now();
     const longest = Math.max(...texts.map(({ length }) => length));
     await sleep(this.armed ? longest * texts.length * (this.#options.msPerToken ?? 0) : 0);
-    this.#running = false;
+    this.running = false;
     const failure = this.armed ? this.#options.failure?.(texts) : undefined;
     if (failure !== undefined) throw new DeviceError(failure, `stub: ${failure}`);
     const vectors = texts.map((ids, i) => stubVectors(ids, wants[i]!, this.#options));
-    return { vectors, inferMs: performance.now() - startedAt };
+    const inferMs = performance.now() - startedAt;
+    if (this.armed && this.#options.finishMs !== undefined) {
+      const given = this.batches.length;
+      onPassed?.();
+      await sleep(this.#options.finishMs);
+      if (this.batches.length > given) this.finishedBehind++;
+    }
+    return { vectors, inferMs };
   }
 
   async close(): Promise<void> {

@@ -64,8 +64,10 @@ test('interactive texts overtake bulk as soon as the running batch ends', async 
   );
   await sleep(10);
   await engine.embed([text(3, 99)], { outputs: ['dense'], lane: 'interactive' });
-  assert.equal(device.batches.length, 2);
-  assert.equal(device.batches[1]![0]![0], 99);
+  assert.deepEqual(
+    device.batches.slice(0, 2).map(([first]) => first![0]),
+    [10, 99],
+  );
   await bulk;
   await engine.close();
 });
@@ -118,16 +120,106 @@ test('out of memory halves the batch and lowers the budget; a single text that d
   await engine.close();
 });
 
-test('a death of the device fails what ran, and what waits runs after it', async () => {
-  const { engine } = await startStubEngine({
-    maxBatchTokens: 8,
+test('a death costs the text that dies alone, and none of its neighbours', async () => {
+  const { engine, device } = await startStubEngine({
     failure: (texts) => (texts.some((ids) => ids.includes(POISON)) ? 'died' : undefined),
   });
-  const { vectors } = await engine.embed([text(4, POISON), text(4), text(3), text(3)], {
+  for (const count of [16, 40]) {
+    device.batches.length = 0;
+    const texts = Array.from({ length: count }, (_, i) => text(4, i === 9 ? POISON : 50 + i));
+    const { vectors } = await engine.embed(texts, { outputs: ['dense'], lane: 'bulk' });
+    assert.deepEqual(
+      codes(vectors),
+      texts.map((_, i) => (i === 9 ? 'model_failed' : 'ok')),
+    );
+    const deaths = device.batches.filter((batch) => batch.some((ids) => ids.includes(POISON)));
+    assert.ok(deaths.length <= 3, `${deaths.length} deaths`);
+  }
+  await engine.close();
+});
+
+test('a text that died alone is not convicted by a device that dies of everything', async () => {
+  let deaths = 0;
+  const { engine } = await startStubEngine({ failure: () => (++deaths > 5 ? 'unavailable' : 'died') });
+  await assert.rejects(engine.embed([text(4), text(5)], { outputs: ['dense'], lane: 'bulk' }), {
+    code: 'model_unavailable',
+  });
+  await engine.close();
+
+  // The text, what the device is asked with, and both once more.
+  let runs = 0;
+  const other = await startStubEngine({ failure: () => (++runs <= 4 ? 'died' : undefined) });
+  const { vectors } = await other.engine.embed([text(4)], { outputs: ['dense'], lane: 'interactive' });
+  assert.deepEqual(codes(vectors), ['ok']);
+  await other.engine.close();
+});
+
+test('the next bulk batch is announced while the one before runs; interactive texts overtake it all the same', async () => {
+  const { engine, device } = await startStubEngine({ maxBatchTokens: 8, msPerToken: 5 });
+  const ran = () => device.batches.map(([first]) => first![0]);
+  const announced: { texts: readonly number[]; batches: number; running: boolean }[] = [];
+  const bulk = engine.embed([text(8, 10), text(7, 11), text(6, 12)], {
+    outputs: ['dense'],
+    lane: 'bulk',
+    onBatch: async (texts) => {
+      announced.push({ texts, batches: device.batches.length, running: device.running });
+    },
+  });
+  while (announced.length < 2) await sleep(1);
+  await engine.embed([text(3, 99)], { outputs: ['dense'], lane: 'interactive' });
+  await bulk;
+  assert.deepEqual(announced, [
+    { texts: [0], batches: 0, running: false },
+    // With those that are in flight still: a note that names the next alone would clear them.
+    { texts: [0, 1], batches: 1, running: true },
+    { texts: [1, 2], batches: 3, running: true },
+  ]);
+  assert.deepEqual(ran(), [10, 99, 11, 12]);
+  await engine.close();
+});
+
+test('a ledger that does not answer keeps no interactive text waiting', async () => {
+  const { engine } = await startStubEngine({ maxBatchTokens: 8 });
+  const ledger = Promise.withResolvers<void>();
+  const bulk = engine.embed([text(8, 10)], {
+    outputs: ['dense'],
+    lane: 'bulk',
+    onBatch: () => ledger.promise,
+  });
+  for (let i = 0; i < 3; i++) await engine.embed([text(3, 99)], { outputs: ['dense'], lane: 'interactive' });
+  ledger.resolve();
+  assert.deepEqual(codes((await bulk).vectors), ['ok']);
+  await engine.close();
+});
+
+test('a prepared batch whose caller leaves is not run, and one that is not full is filled up', async () => {
+  const { engine, device } = await startStubEngine({ maxBatchTokens: 20, msPerToken: 2 });
+  const options = { outputs: ['dense'], lane: 'bulk' } as const;
+  const first = engine.embed([text(20, 10)], options);
+  while (!device.running) await sleep(1);
+  const leaver = new AbortController();
+  const left = engine.embed([text(9, 70)], { ...options, signal: leaver.signal });
+  const second = engine.embed([text(5, 11)], options);
+  await sleep(5);
+  leaver.abort();
+  const third = engine.embed([text(5, 12)], options);
+  await assert.rejects(left, { code: 'cancelled' });
+  await Promise.all([first, second, third]);
+  assert.deepEqual(
+    device.batches.map((texts) => texts.map((ids) => ids[0])),
+    [[10], [11, 12]],
+  );
+  await engine.close();
+});
+
+test('the next batch is given when the pass is over, before the vectors are there', async () => {
+  const { engine, device } = await startStubEngine({ maxBatchTokens: 8, finishMs: 5 });
+  const { vectors } = await engine.embed([text(8, 10), text(7, 11), text(6, 12)], {
     outputs: ['dense'],
     lane: 'bulk',
   });
-  assert.deepEqual(codes(vectors), ['model_failed', 'model_failed', 'ok', 'ok']);
+  assert.deepEqual(codes(vectors), ['ok', 'ok', 'ok']);
+  assert.ok(device.finishedBehind > 0);
   await engine.close();
 });
 
@@ -183,7 +275,7 @@ test('onBatch names the texts that are about to run, and holds the pass back unt
       announced.push(...indexes);
     },
   });
-  assert.deepEqual(announced, [1, 2, 0, 3]);
+  assert.deepEqual([...new Set(announced)], [1, 2, 0, 3]);
   await assert.rejects(
     engine.embed([text(3)], {
       outputs: ['dense'],

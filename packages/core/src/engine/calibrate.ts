@@ -1,15 +1,42 @@
-/** The first runs on a device: what the model's vectors measure, and how large a batch may be. */
+/** The first runs on a device: what the model's vectors measure, what batches take, and how large one may be. */
 import { TrivecError } from '../errors.ts';
+import type { CalibrationCache, Measurements } from './calibrationCache.ts';
+import { chooseBudget } from './chooseBudget.ts';
+import { type BatchCost, fitCost, type Shape } from './costModel.ts';
 import type { Device, Wants } from './device.ts';
+import { type BatchMemory, bytesOfBatch } from './memoryModel.ts';
+import { sweep } from './sweep.ts';
 
-/** Budget that was best on CPUs, where small batches stay in the caches, and one that keeps a GPU busy. */
-const CPU_CEILING = 2048;
-const GPU_CEILING = 16_384;
-const LEAST = 64;
+/** On CPUs small batches stay in the caches; a GPU is kept busy by large ones. */
+export const CPU_BUDGETS = [512, 1024, 2048, 4096];
+const GPU_BUDGETS = [1024, 2048, 4096, 8192, 16_384];
+/** Of the memory that is free at the start: the rest is for other engines and for what they make. */
+const MEMORY_SHARE = 1 / 4;
+const RSS_INTERVAL_MS = 2;
 
 export interface Measured {
   denseDims: number;
   colbertDims: number;
+}
+
+export interface Calibration {
+  maxBatchTokens: number;
+  /** configured: the budget was given, and the cost is that of one short text. */
+  from: 'measured' | 'cached' | 'configured';
+  cost: BatchCost;
+  memory?: { model: BatchMemory; maxBytes: number } | undefined;
+}
+
+export interface CalibrateOptions {
+  device: Device;
+  /** As long as the longest shape that is tried, or as the model allows. */
+  text: Int32Array;
+  wants: Wants;
+  maxTokens: number;
+  maxBulkBatchMs: number;
+  /** 0: a share of what is free. */
+  maxBatchMemoryBytes: number;
+  cache: CalibrationCache | undefined;
 }
 
 /**
@@ -28,20 +55,78 @@ export async function measureDims(device: Device, text: Int32Array, wants: Wants
   }
 }
 
-/** Real tokens per second of one text, the better of two runs. */
-export async function measureRate(device: Device, text: Int32Array, wants: Wants): Promise<number> {
-  let least = Number.POSITIVE_INFINITY;
-  for (let run = 0; run < 2; run++) {
-    const startedAt = performance.now();
-    await device.run({ texts: [text], wants: [wants] });
-    least = Math.min(least, performance.now() - startedAt);
-  }
-  return (text.length / least) * 1000;
+/** What is said of a device whose budget is given: the time of one text, the better of two runs. */
+export async function measureOne(device: Device, text: Int32Array, wants: Wants): Promise<BatchCost> {
+  const run = async () => (await device.run({ texts: [text], wants: [wants] })).inferMs;
+  const ms = Math.min(await run(), await run());
+  return { fixedMs: 0, msPerToken: ms / text.length, msPerPair: 0 };
 }
 
-/** Padded tokens of a batch: the best known for the kind of device, less where that would take longer than it may. */
-export function budgetFor(deviceName: string, tokensPerSecond: number, maxBulkBatchMs: number): number {
-  const ceiling = deviceName === 'cpu' ? CPU_CEILING : GPU_CEILING;
-  const within = Math.floor((tokensPerSecond * maxBulkBatchMs) / 1000 / LEAST) * LEAST;
-  return Math.min(ceiling, Math.max(LEAST, within));
+/** The budget that suits the device, from a short sweep or from one that an earlier start has kept. */
+export async function calibrate(options: CalibrateOptions): Promise<Calibration> {
+  const { maxTokens, maxBulkBatchMs, cache } = options;
+  const maxBytes = options.maxBatchMemoryBytes || process.availableMemory() * MEMORY_SHARE;
+  const cached = await cache?.read();
+  const measurements = cached ?? (await measure(options, maxBytes));
+  if (cached === undefined) await cache?.write(measurements);
+  const { samples, bytesPerToken } = measurements;
+  const memory = bytesPerToken === undefined ? undefined : { model: { bytesPerToken }, maxBytes };
+  const cost = fitCost(samples);
+  return {
+    maxBatchTokens: chooseBudget(samples, cost, {
+      maxTokens,
+      maxBatchMs: maxBulkBatchMs,
+      fits: (shape) => memory === undefined || bytesOfBatch(memory.model, shape) <= maxBytes,
+    }),
+    from: cached === undefined ? 'measured' : 'cached',
+    cost,
+    memory,
+  };
+}
+
+async function measure(
+  { device, text, wants, maxTokens, maxBulkBatchMs }: CalibrateOptions,
+  maxBytes: number,
+): Promise<Measurements> {
+  // A GPU's memory cannot be seen from here: it says itself when there is none left.
+  const isCpu = device.name === 'cpu';
+  const rss = new RssMeter();
+  const time = async ({ count, length }: Shape): Promise<number> => {
+    const texts = Array.from({ length: count }, () => text.subarray(0, length));
+    const run = device.run({ texts, wants: texts.map(() => wants) });
+    return (await rss.during(run, count * length)).inferMs;
+  };
+  const samples = await sweep(time, {
+    budgets: isCpu ? CPU_BUDGETS : GPU_BUDGETS,
+    maxTokens: Math.min(maxTokens, text.length),
+    maxBatchMs: maxBulkBatchMs,
+    fits: (shape) => !isCpu || bytesOfBatch(rss.memory, shape) <= maxBytes,
+  });
+  return { samples, ...(isCpu && { bytesPerToken: rss.memory.bytesPerToken }) };
+}
+
+/** How the process grows over its size at the start, while batches run in another thread. */
+class RssMeter {
+  readonly #startBytes = process.memoryUsage.rss();
+  #grownBytes = 0;
+  #mostTokens = 1;
+
+  async during<T>(run: Promise<T>, tokens: number): Promise<T> {
+    const look = (): void => {
+      this.#grownBytes = Math.max(this.#grownBytes, process.memoryUsage.rss() - this.#startBytes);
+    };
+    const timer = setInterval(look, RSS_INTERVAL_MS);
+    try {
+      return await run;
+    } finally {
+      clearInterval(timer);
+      look();
+      this.#mostTokens = Math.max(this.#mostTokens, tokens);
+    }
+  }
+
+  /** What a process keeps after a run counts for the next: so growth is shared out over the largest run. */
+  get memory(): BatchMemory {
+    return { bytesPerToken: Math.max(1, this.#grownBytes / this.#mostTokens) };
+  }
 }

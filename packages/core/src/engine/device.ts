@@ -33,9 +33,9 @@ export interface DeviceResult {
 
 /**
  * out_of_memory: a smaller batch may fit. failed: this batch cannot be run. died: what ran is lost, and the device
- * starts again. unavailable: it is gone for good.
+ * starts again. not_run: it died before it came to this batch. unavailable: it is gone for good.
  */
-export type DeviceFailure = 'out_of_memory' | 'failed' | 'died' | 'unavailable';
+export type DeviceFailure = 'out_of_memory' | 'failed' | 'died' | 'not_run' | 'unavailable';
 
 export class DeviceError extends Error {
   override readonly name = 'DeviceError';
@@ -50,8 +50,11 @@ export class DeviceError extends Error {
 export interface Device {
   /** `cpu`, `cuda:0`, … as shown to users. */
   readonly name: string;
-  /** One batch at a time. Rejects with `DeviceError`. */
-  run(batch: DeviceBatch): Promise<DeviceResult>;
+  /**
+   * One forward pass at a time: the next batch may be given when `onPassed` was called, or at the latest when the
+   * promise has settled; the vectors follow while it runs. Rejects with `DeviceError`.
+   */
+  run(batch: DeviceBatch, onPassed?: () => void): Promise<DeviceResult>;
   /** Lets a running batch end. Idempotent. */
   close(): Promise<void>;
 }

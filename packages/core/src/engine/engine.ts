@@ -1,3 +1,5 @@
+import { createRequire } from 'node:module';
+import { cpus } from 'node:os';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { TrivecError } from '../errors.ts';
@@ -6,8 +8,10 @@ import type { ModelInfo } from '../models/modelInfo.ts';
 import type { PairPrompt } from '../models/pairs.ts';
 import { loadTokenizer, type Tokenizer } from '../models/tokenizer.ts';
 import type { Output } from '../vectors/types.ts';
-import { budgetFor, measureDims, measureRate } from './calibrate.ts';
+import { type Calibration, calibrate, measureDims, measureOne } from './calibrate.ts';
+import { CalibrationCache } from './calibrationCache.ts';
 import { Call } from './call.ts';
+import { predictMs } from './costModel.ts';
 import { countCores } from './cpuCount.ts';
 import type { Device, Wants } from './device.ts';
 import { InferenceSession } from './inferenceSession.ts';
@@ -24,10 +28,12 @@ import type {
   TextPair,
 } from './types.ts';
 
+/** Without a `dataDir` nothing that was measured is kept. */
 export type EngineConfig = Pick<
   Config,
   'device' | 'intraOpThreads' | 'intraOpSpinning' | 'maxBatchTokens' | 'maxBulkBatchMs'
->;
+> &
+  Partial<Pick<Config, 'dataDir' | 'maxBatchMemoryBytes' | 'maxBulkTextTokens'>>;
 
 export interface EngineOptions {
   model: ModelDescription;
@@ -38,6 +44,8 @@ export interface EngineOptions {
 }
 
 const WARM_UP_TOKENS = 64;
+/** Longest shape that is timed. */
+const TIMED_TOKENS = 1024;
 
 /** A reranker's logit travels as a dense vector of one number. */
 const LOGIT: Wants = { dense: true, sparse: false, colbert: false, dimensions: 1, normalize: false };
@@ -71,23 +79,37 @@ export async function startOn(
 ): Promise<Engine> {
   const isReranker = model.info.kind === 'reranker';
   const everything = isReranker ? LOGIT : wantsOf(model.info, { outputs: model.info.outputs, lane: 'bulk' });
-  // Asked for more than there is, the device gives what there is: so the size is measured.
-  const [text] = await tokenizer.encode(['warm up '.repeat(WARM_UP_TOKENS)], {
-    maxTokens: Math.min(WARM_UP_TOKENS, model.info.maxTokens),
+  const [text] = await tokenizer.encode(['warm up '.repeat(TIMED_TOKENS)], {
+    maxTokens: Math.min(TIMED_TOKENS, model.info.maxTokens),
   });
-  const dims = await measureDims(device, text!.ids, { ...everything, dimensions: 0 });
+  const probe = text!.ids.subarray(0, WARM_UP_TOKENS);
+  // Asked for more than there is, the device gives what there is: so the size is measured.
+  const dims = await measureDims(device, probe, { ...everything, dimensions: 0 });
   if (isReranker && dims.denseDims !== 1)
     throw new TrivecError(
       'invalid_model',
       `The reranker gives ${dims.denseDims} logits a pair; one is expected.`,
     );
   const info: ModelInfo = isReranker ? model.info : { ...model.info, ...dims };
-  const rate = await measureRate(
-    device,
-    text!.ids,
-    isReranker ? LOGIT : wantsOf(info, { outputs: info.outputs, lane: 'bulk' }),
-  );
-  const maxBatchTokens = config.maxBatchTokens || budgetFor(device.name, rate, config.maxBulkBatchMs);
+  const wants = isReranker ? LOGIT : wantsOf(info, { outputs: info.outputs, lane: 'bulk' });
+  const calibration: Calibration =
+    config.maxBatchTokens === 0
+      ? await calibrate({
+          device,
+          text: text!.ids,
+          wants,
+          maxTokens: info.maxTokens,
+          maxBulkBatchMs: config.maxBulkBatchMs,
+          maxBatchMemoryBytes: config.maxBatchMemoryBytes ?? 0,
+          cache: cacheFor(info, device, config),
+        })
+      : {
+          maxBatchTokens: config.maxBatchTokens,
+          from: 'configured',
+          cost: await measureOne(device, probe, wants),
+        };
+  const { cost, memory, maxBatchTokens, from } = calibration;
+  const maxBulkTokens = Math.min(config.maxBulkTextTokens || info.maxTokens, info.maxTokens);
   logger.info(
     {
       model: info.name,
@@ -95,15 +117,47 @@ export async function startOn(
       device: device.name,
       tokenizer: tokenizer.kind,
       maxBatchTokens,
-      warmUpTokensPerSecond: Math.round(rate),
-      longestTextMs: Math.round((info.maxTokens / rate) * 1000),
+      budgetFrom: from,
+      cost,
+      ...(memory && {
+        bytesPerToken: Math.round(memory.model.bytesPerToken),
+        maxBatchBytes: Math.round(memory.maxBytes),
+      }),
+      warmUpTokensPerSecond: Math.round(
+        (probe.length / predictMs(cost, { count: 1, length: probe.length })) * 1000,
+      ),
+      longestTextMs: Math.round(predictMs(cost, { count: 1, length: info.maxTokens })),
+      longestBulkTextMs: Math.round(predictMs(cost, { count: 1, length: maxBulkTokens })),
     },
     'model ready',
   );
   return new ModelEngine(device, tokenizer, info, {
     maxBatchTokens,
+    probe,
+    // A budget that was given is taken at its word.
+    ...(from !== 'configured' && { time: { cost, maxMs: config.maxBulkBatchMs }, memory }),
+    calibration,
+    maxBulkTokens,
     pairPrompt: model.pairPrompt,
     ...(onUnavailable && { onUnavailable }),
+  });
+}
+
+function cacheFor(
+  info: ModelInfo,
+  device: Device,
+  { dataDir, intraOpThreads, intraOpSpinning, maxBulkBatchMs }: EngineConfig,
+): CalibrationCache | undefined {
+  if (dataDir === undefined) return undefined;
+  const { version } = createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string };
+  return new CalibrationCache(dataDir, {
+    fingerprint: info.fingerprint,
+    device: device.name,
+    intraOpThreads: intraOpThreads || countCores(),
+    intraOpSpinning,
+    onnxruntime: version,
+    processor: cpus()[0]?.model ?? '',
+    maxBulkBatchMs,
   });
 }
 
@@ -129,21 +183,26 @@ function wantsOf(info: ModelInfo, options: EmbedOptions): Wants {
   return { dense: has('dense'), sparse: has('sparse'), colbert: has('colbert'), dimensions, normalize };
 }
 
+interface ModelEngineOptions extends SchedulerOptions {
+  calibration: Calibration;
+  maxBulkTokens: number;
+  pairPrompt: PairPrompt | undefined;
+}
+
 class ModelEngine implements Engine {
   readonly model: ModelInfo;
+  readonly calibration: Calibration;
+  readonly #maxBulkTokens: number;
   readonly #device: Device;
   readonly #tokenizer: Tokenizer;
   readonly #scheduler: Scheduler;
   readonly #pairPrompt: PairPrompt | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(
-    device: Device,
-    tokenizer: Tokenizer,
-    model: ModelInfo,
-    options: SchedulerOptions & { pairPrompt: PairPrompt | undefined },
-  ) {
+  constructor(device: Device, tokenizer: Tokenizer, model: ModelInfo, options: ModelEngineOptions) {
     this.model = model;
+    this.calibration = options.calibration;
+    this.#maxBulkTokens = options.maxBulkTokens;
     this.#pairPrompt = options.pairPrompt;
     this.#device = device;
     this.#tokenizer = tokenizer;
@@ -159,7 +218,8 @@ class ModelEngine implements Engine {
   }
 
   encode(texts: readonly string[], options: EncodeOptions = {}): Promise<EncodedText[]> {
-    const maxTokens = Math.min(options.maxTokens ?? this.model.maxTokens, this.model.maxTokens);
+    const limit = options.lane === 'bulk' ? this.#maxBulkTokens : this.model.maxTokens;
+    const maxTokens = Math.min(options.maxTokens ?? limit, limit);
     return this.#tokenizer.encode(texts, { ...options, maxTokens });
   }
 

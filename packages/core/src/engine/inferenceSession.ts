@@ -16,12 +16,15 @@ export interface InferenceOptions {
   threadUrl?: URL;
 }
 
-/** A thread that dies this often within the window is not started again. */
+/**
+ * A thread that dies more often than this with no run between that succeeded is not started again. A text that kills
+ * it is found in fewer deaths; a corpus full of such texts is slow, and gets done.
+ */
 const MAX_DEATHS = 5;
-const DEATH_WINDOW_MS = 10 * 60_000;
 
 interface Run {
   batch: Pick<PackedBatch, 'lengths' | 'wants'>;
+  onPassed: () => void;
   resolve: (result: DeviceResult) => void;
   reject: (error: DeviceError) => void;
 }
@@ -31,11 +34,12 @@ export class InferenceSession implements Device {
   readonly #model: ModelDescription;
   readonly #options: InferenceOptions;
   readonly #stop = new SharedArrayBuffer(4);
-  readonly #deathsAtMs: number[] = [];
+  #deaths = 0;
   #worker: Worker | undefined;
   #started: Promise<void> = Promise.resolve();
   #exited: Promise<void> = Promise.resolve();
-  #running: Run | undefined;
+  /** In the order given to the thread: one whose vectors are being finished, and one behind it. */
+  #runs: Run[] = [];
   #name = '';
   #closed = false;
 
@@ -72,7 +76,7 @@ export class InferenceSession implements Device {
       } else if (message.type === 'unusable') reject(unusable(this.#model, message.refused));
       else if (message.type === 'invalid')
         reject(new TrivecError('invalid_model', `The model in ${this.#model.folder}: ${message.message}`));
-      else this.#settle(message);
+      else this.#hear(message);
     });
     worker.on('error', (error) => {
       failure = error;
@@ -116,38 +120,39 @@ export class InferenceSession implements Device {
     this.#worker = undefined;
     if (this.#closed || this.#name === '') return;
     this.#options.logger.error({ code, cause: String(cause ?? '') }, 'the inference thread died');
-    const now = Date.now();
-    this.#deathsAtMs.push(now);
-    while (this.#deathsAtMs[0]! < now - DEATH_WINDOW_MS) this.#deathsAtMs.shift();
+    this.#deaths++;
     this.#started =
-      this.#deathsAtMs.length > MAX_DEATHS
-        ? Promise.reject(new Error(`The inference thread died ${this.#deathsAtMs.length} times.`))
+      this.#deaths > MAX_DEATHS
+        ? Promise.reject(new Error(`The inference thread died ${this.#deaths} times in a row.`))
         : this.#start();
     this.#started.catch(() => {});
-    this.#takeRun()?.reject(
-      new DeviceError('died', 'The inference thread died while it ran this batch.', { cause }),
-    );
+    const [first, ...others] = this.#runs.splice(0);
+    first?.reject(new DeviceError('died', 'The inference thread died while it ran this batch.', { cause }));
+    for (const run of others)
+      run.reject(new DeviceError('not_run', 'The inference thread died before.', { cause }));
   }
 
-  #settle(message: Extract<FromThread, { type: 'done' | 'failed' }>): void {
-    const run = this.#takeRun();
+  #hear(message: Extract<FromThread, { type: 'passed' | 'done' | 'failed' }>): void {
+    if (message.type === 'passed') {
+      this.#runs[0]?.onPassed();
+      return;
+    }
+    const run = this.#runs.shift();
+    if (this.#runs.length === 0) this.#worker?.unref();
     if (run === undefined) return;
     if (message.type === 'failed') {
       run.reject(new DeviceError(message.outOfMemory ? 'out_of_memory' : 'failed', message.message));
       return;
     }
+    this.#deaths = 0;
     const vectors = unpackVectors(run.batch, message.vectors, this.#model.heads);
     run.resolve({ vectors, inferMs: message.inferMs });
   }
 
-  #takeRun(): Run | undefined {
-    const run = this.#running;
-    this.#running = undefined;
-    this.#worker?.unref();
-    return run;
-  }
-
-  async run({ texts, wants, secondFrom }: DeviceBatch): Promise<DeviceResult> {
+  async run(
+    { texts, wants, secondFrom }: DeviceBatch,
+    onPassed: () => void = () => {},
+  ): Promise<DeviceResult> {
     try {
       await this.#started;
     } catch (cause) {
@@ -157,11 +162,7 @@ export class InferenceSession implements Device {
     if (this.#closed || worker === undefined) throw new DeviceError('unavailable', 'The engine is closed.');
     const batch = packBatch(texts, wants, secondFrom);
     const { promise, resolve, reject } = Promise.withResolvers<DeviceResult>();
-    this.#running = {
-      batch,
-      resolve,
-      reject,
-    };
+    this.#runs.push({ batch, onPassed, resolve, reject });
     worker.ref();
     const message: ToThread = { type: 'run', batch };
     worker.postMessage(message, [batch.ids.buffer as ArrayBuffer]);

@@ -7,6 +7,7 @@ import type { FailedModel } from '../registry/workerRegistry.ts';
 import { Resources } from '../shutdown.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { createEngine, type EngineOptions } from './engine.ts';
+import { JoinedEngine } from './joinedEngine.ts';
 import { ModelPool } from './modelPool.ts';
 import { PooledEngine } from './pooledEngine.ts';
 import type { Engine } from './types.ts';
@@ -20,7 +21,7 @@ export interface LoadedModels {
 }
 
 /**
- * MODEL and MODELS, each on every device of DEVICE. With MODELS_MEMORY_BYTES they are loaded on first use within that
+ * MODEL (with DENSE_MODEL) and MODELS, each on every device of DEVICE. With MODELS_MEMORY_BYTES they are loaded on first use within that
  * bound, the default first. Where MODEL stands alone, what it throws is thrown: `invalid_model`, `invalid_config`,
  * `download_failed`, `storage_full`, `device_unavailable`. One of several that fails is reported, unless all do.
  */
@@ -35,16 +36,23 @@ export async function loadModels(
   const engines: Engine[] = [];
   const failed: FailedModel[] = [];
   const pool = poolOf(config, logger, options);
+  const pooled: PooledEngine[] = [];
   let firstError: unknown;
+  const open = async (model: ModelDescription, device: string): Promise<Engine> => {
+    const own = { ...config, device };
+    if (pool === undefined) return createEngine({ model, config: own, logger, ...options });
+    const engine = new PooledEngine(pool, model, own);
+    pooled.push(engine);
+    return engine;
+  };
   for (const name of names) {
     try {
       const model = await describeModel(name, config, logger);
-      for (const device of devices) {
-        const one = { model, config: { ...config, device }, logger, ...options };
-        const engine =
-          pool === undefined ? await createEngine(one) : new PooledEngine(pool, model, one.config);
-        engines.push(resources.add(engine));
-      }
+      const dense =
+        config.denseModel === undefined || name !== config.model
+          ? undefined
+          : await describeModel(config.denseModel, config, logger);
+      for (const device of devices) engines.push(resources.add(await openJoined(model, dense, device, open)));
     } catch (error) {
       firstError ??= error;
       const { code, message } = toTrivecError(error);
@@ -54,9 +62,27 @@ export async function loadModels(
   }
   if (pool !== undefined) resources.add(pool);
   if (engines.length === 0) throw firstError;
-  const [first] = engines;
-  if (first instanceof PooledEngine) await first.warmUp();
+  const [first] = pooled;
+  await first?.warmUp();
   return { engines, failed, close: () => resources.close() };
+}
+
+async function openJoined(
+  model: ModelDescription,
+  dense: ModelDescription | undefined,
+  device: string,
+  open: (model: ModelDescription, device: string) => Promise<Engine>,
+): Promise<Engine> {
+  const engine = await open(model, device);
+  if (dense === undefined) return engine;
+  const parts = [engine];
+  try {
+    parts.push(await open(dense, device));
+    return new JoinedEngine(engine, parts[1]!);
+  } catch (error) {
+    await Promise.all(parts.map((part) => part.close()));
+    throw error;
+  }
 }
 
 function poolOf(

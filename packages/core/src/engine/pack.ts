@@ -11,6 +11,8 @@ export interface Waiting {
 export interface PackOptions {
   /** Bound of longest × count; a longer text runs alone. */
   maxBatchTokens: number;
+  /** Texts of a length that a batch may have for other reasons (time, memory); at least one runs. */
+  maxTexts?: ((length: number) => number) | undefined;
   nowMs: number;
   /** A text that has waited longer is in the next batch, whatever that costs in padding; 0 serves the oldest always. */
   maxAgeMs: number;
@@ -27,18 +29,15 @@ export function byLength(a: Waiting, b: Waiting): number {
  * or around the oldest one where that has waited beyond `maxAgeMs`: then the neighbourhood with the most real tokens.
  * Returns positions [from, to) in `sorted`; empty only for an empty pool.
  */
-export function chooseBatch(
-  sorted: readonly Waiting[],
-  { maxBatchTokens, nowMs, maxAgeMs }: PackOptions,
-): { from: number; to: number } {
+export function chooseBatch(sorted: readonly Waiting[], options: PackOptions): { from: number; to: number } {
+  const { nowMs, maxAgeMs } = options;
   if (sorted.length === 0) return { from: 0, to: 0 };
   const oldest = indexOfOldest(sorted);
-  if (nowMs - sorted[oldest]!.enqueuedAtMs < maxAgeMs)
-    return { from: 0, to: endOf(sorted, 0, maxBatchTokens) };
-  let best = { from: oldest, to: endOf(sorted, oldest, maxBatchTokens) };
+  if (nowMs - sorted[oldest]!.enqueuedAtMs < maxAgeMs) return { from: 0, to: endOf(sorted, 0, options) };
+  let best = { from: oldest, to: endOf(sorted, oldest, options) };
   let most = realTokens(sorted, best.from, best.to);
   for (let from = oldest - 1; from >= 0; from--) {
-    const to = endOf(sorted, from, maxBatchTokens);
+    const to = endOf(sorted, from, options);
     if (to <= oldest) break;
     const tokens = realTokens(sorted, from, to);
     if (tokens > most) [best, most] = [{ from, to }, tokens];
@@ -53,8 +52,13 @@ function indexOfOldest(items: readonly Waiting[]): number {
 }
 
 /** How far a batch that starts at `from` reaches: its first text is its longest. */
-function endOf(sorted: readonly Waiting[], from: number, maxBatchTokens: number): number {
-  const count = Math.max(1, Math.floor(maxBatchTokens / sorted[from]!.tokens));
+function endOf(
+  sorted: readonly Waiting[],
+  from: number,
+  { maxBatchTokens, maxTexts = () => Number.POSITIVE_INFINITY }: PackOptions,
+): number {
+  const { tokens } = sorted[from]!;
+  const count = Math.max(1, Math.floor(Math.min(maxBatchTokens / tokens, maxTexts(tokens))));
   return Math.min(sorted.length, from + count);
 }
 

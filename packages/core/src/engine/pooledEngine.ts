@@ -1,6 +1,7 @@
 import type { Config } from '../config.ts';
 import type { ModelDescription } from '../models/folder.ts';
 import type { ModelInfo } from '../models/modelInfo.ts';
+import type { Calibration } from './calibrate.ts';
 import type { ModelPool } from './modelPool.ts';
 import type {
   EmbedOptions,
@@ -26,6 +27,7 @@ export class PooledEngine implements Engine {
   #device: string;
   #maxBatchTokens: number;
   #tokensPerSecond = 0;
+  #calibration: Calibration | undefined;
 
   constructor(
     pool: ModelPool,
@@ -46,6 +48,10 @@ export class PooledEngine implements Engine {
 
   get maxBatchTokens(): number {
     return this.#maxBatchTokens;
+  }
+
+  get calibration(): Calibration | undefined {
+    return this.#calibration;
   }
 
   async warmUp(): Promise<void> {
@@ -83,6 +89,7 @@ export class PooledEngine implements Engine {
     return this.#pool.use(this.#description, this.#configuredDevice, async (engine) => {
       this.#device = engine.device;
       this.#maxBatchTokens = engine.maxBatchTokens;
+      this.#calibration = engine.calibration;
       try {
         return await work(engine);
       } finally {

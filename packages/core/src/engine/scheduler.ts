@@ -1,14 +1,17 @@
 import { TrivecError } from '../errors.ts';
-import type { TextVectors } from '../vectors/types.ts';
+import { announce } from './announce.ts';
+import { type BatchLimitOptions, BatchLimits } from './batchLimits.ts';
 import type { Call } from './call.ts';
 import { type Device, DeviceError, type DeviceResult } from './device.ts';
-import { byLength, chooseBatch, chooseLane, type Waiting } from './pack.ts';
+import { type Batch, type Item, LaneQueue } from './laneQueue.ts';
+import { chooseLane } from './pack.ts';
 import { RateMeter } from './rateMeter.ts';
-import { TokenBudget } from './tokenBudget.ts';
+import { splitBatch } from './splitBatch.ts';
 import type { Lane } from './types.ts';
 
-export interface SchedulerOptions {
-  maxBatchTokens: number;
+export interface SchedulerOptions extends BatchLimitOptions {
+  /** A text that the model is known to run: whether the device is sound is asked with it. */
+  probe: Int32Array;
   /** Part of the device's time that bulk gets while interactive work waits too. */
   bulkShare?: number;
   /** A bulk text that has waited this long is in the next bulk batch. */
@@ -20,46 +23,45 @@ export interface SchedulerOptions {
 const BULK_SHARE = 0.2;
 const BULK_MAX_AGE_MS = 30_000;
 
-interface Item extends Waiting {
-  call: Call;
-  /** Position in the call. */
-  index: number;
-  ids: Int32Array;
-}
-
-interface LaneQueue {
-  /** In the order of `byLength`. */
-  items: Item[];
-  /** Parts of a batch that failed, which run before anything new. */
-  retries: Item[][];
+/** The next bulk batch, chosen while another one runs. */
+interface Prepared extends Batch {
+  /** Nothing else waited: what comes meanwhile may be packed with it. */
+  isRest: boolean;
+  /** Its callers know. */
+  isAnnounced: boolean;
 }
 
 /**
- * One device, two lanes. What waits is packed as soon as the device is free, interactive work first.
- * A batch that fails is halved until the text at fault stands alone.
+ * One device, two lanes. What waits is packed as soon as the device is free, interactive work first. The next bulk
+ * batch is chosen and announced while the device runs, so that neither a slow ledger nor whoever takes the vectors
+ * keeps it waiting. A batch that fails is split until the text at fault stands alone.
  */
 export class Scheduler {
   readonly #device: Device;
-  readonly #lanes: Record<Lane, LaneQueue> = {
-    interactive: { items: [], retries: [] },
-    bulk: { items: [], retries: [] },
-  };
-  readonly #budget: TokenBudget;
+  readonly #lanes: Record<Lane, LaneQueue> = { interactive: new LaneQueue(), bulk: new LaneQueue() };
+  readonly #limits: BatchLimits;
   readonly #options: SchedulerOptions;
   readonly #rate = new RateMeter();
+  /** Batches that the device has and whose vectors are not here yet. */
+  readonly #flying = new Map<readonly Item[], Promise<void>>();
+  #prepared: Prepared | undefined;
+  #announcing: Promise<void> = Promise.resolve();
+  /** Texts that died alone, until the device shows that it runs others. */
+  #accused: { lane: Lane; item: Item; error: unknown }[] = [];
   #interactiveMsSinceBulk = 0;
   #lastBulkMs = 0;
   #pumping: Promise<void> | undefined;
+  #changed = Promise.withResolvers<void>();
   #refusal: TrivecError | undefined;
 
   constructor(device: Device, options: SchedulerOptions) {
     this.#device = device;
     this.#options = options;
-    this.#budget = new TokenBudget(options.maxBatchTokens);
+    this.#limits = new BatchLimits(options);
   }
 
   get maxBatchTokens(): number {
-    return this.#budget.tokens;
+    return this.#limits.tokens;
   }
 
   tokensPerSecond(): number {
@@ -72,61 +74,78 @@ export class Scheduler {
       call.fail(this.#refusal);
       return;
     }
-    const lane = this.#lanes[call.lane];
     const enqueuedAtMs = Date.now();
-    for (const [i, ids] of texts.entries())
-      lane.items.push({ tokens: ids.length, enqueuedAtMs, call, index: indexes[i]!, ids });
-    lane.items.sort(byLength);
+    this.#lanes[call.lane].add(
+      texts.map((ids, i) => ({ tokens: ids.length, enqueuedAtMs, call, index: indexes[i]!, ids })),
+    );
+    if (call.lane === 'bulk' && this.#prepared?.isRest) {
+      this.#unprepare();
+      this.#prepare();
+    }
     this.#wake();
   }
 
   /** Takes a call's texts out that have not run, and ends it with the error. */
   withdraw(call: Call, error: TrivecError): void {
     call.fail(error);
-    this.#dropEnded(this.#lanes[call.lane]);
+    this.#lanes[call.lane].dropEnded(Date.now());
+    this.#changed.resolve();
   }
 
   /** Ends what waits with `shutting_down`; resolves when the running batch has ended. Idempotent. */
   async close(): Promise<void> {
     this.#refuse(new TrivecError('shutting_down', 'The engine is closing.'));
     await this.#pumping;
+    await Promise.all(this.#flying.values());
   }
 
   #refuse(error: TrivecError): void {
     this.#refusal ??= error;
-    for (const lane of Object.values(this.#lanes)) {
-      for (const item of [...lane.items, ...lane.retries.flat()]) item.call.fail(this.#refusal);
-      lane.items = [];
-      lane.retries = [];
-    }
+    this.#unprepare();
+    for (const { item } of this.#accused.splice(0)) item.call.fail(this.#refusal);
+    for (const lane of Object.values(this.#lanes)) lane.refuse(this.#refusal);
+    this.#changed.resolve();
   }
 
   #wake(): void {
+    this.#changed.resolve();
     if (this.#pumping !== undefined) return;
     this.#pumping = this.#pump().finally(() => {
       this.#pumping = undefined;
-      if (this.#isWaiting('interactive') || this.#isWaiting('bulk')) this.#wake();
+      if (this.#hasWork()) this.#wake();
     });
+  }
+
+  #hasWork(): boolean {
+    return this.#accused.length > 0 || this.#isWaiting('interactive') || this.#isWaiting('bulk');
   }
 
   async #pump(): Promise<void> {
     // One turn of the event loop, so that calls made together are packed together.
     await new Promise(setImmediate);
-    for (let lane = this.#nextLane(); lane !== undefined; lane = this.#nextLane()) {
-      const batch = await this.#announce(this.#take(lane));
-      if (batch.length > 0) await this.#run(lane, batch);
+    for (;;) {
+      if (this.#accused.length > 0) await this.#judge();
+      const lane = this.#nextLane();
+      if (lane === undefined) return;
+      const items = lane === 'interactive' ? this.#take(lane).items : await this.#takePrepared();
+      if (items.length > 0) await this.#run(lane, items);
     }
   }
 
   #nextLane(): Lane | undefined {
     const now = Date.now();
-    for (const lane of Object.values(this.#lanes)) {
-      for (const { call } of lane.items) call.dropIfLate(now);
-      this.#dropEnded(lane);
+    for (const lane of Object.values(this.#lanes)) lane.dropEnded(now);
+    if (this.#prepared?.items.some(({ call }) => call.ended)) {
+      // What is left of it is filled up from what waits.
+      this.#unprepare();
+      this.#lanes.bulk.dropEnded(now);
     }
+    this.#prepare();
+    const interactiveWaiting = this.#isWaiting('interactive');
     return chooseLane({
-      interactiveWaiting: this.#isWaiting('interactive'),
-      bulkWaiting: this.#isWaiting('bulk'),
+      interactiveWaiting,
+      // A slow ledger must not keep those waiting who wait for an answer.
+      bulkWaiting: interactiveWaiting ? this.#prepared?.isAnnounced === true : this.#isWaiting('bulk'),
       interactiveMsSinceBulk: this.#interactiveMsSinceBulk,
       lastBulkMs: this.#lastBulkMs,
       bulkShare: this.#options.bulkShare ?? BULK_SHARE,
@@ -134,55 +153,78 @@ export class Scheduler {
   }
 
   #isWaiting(lane: Lane): boolean {
-    return this.#lanes[lane].items.length > 0 || this.#lanes[lane].retries.length > 0;
+    return !this.#lanes[lane].isEmpty || (lane === 'bulk' && this.#prepared !== undefined);
   }
 
-  #dropEnded(lane: LaneQueue): void {
-    if (lane.items.some(({ call }) => call.ended)) lane.items = lane.items.filter(({ call }) => !call.ended);
-    lane.retries = lane.retries
-      .map((items) => items.filter(({ call }) => !call.ended))
-      .filter((items) => items.length > 0);
-  }
-
-  #take(lane: Lane): Item[] {
-    const queue = this.#lanes[lane];
-    const retry = queue.retries.shift();
-    if (retry !== undefined) return retry;
-    const { from, to } = chooseBatch(queue.items, {
-      maxBatchTokens: this.#budget.tokens,
+  #take(lane: Lane): Batch {
+    return this.#lanes[lane].take({
+      maxBatchTokens: this.#limits.tokens,
+      maxTexts: this.#limits.maxTexts,
       nowMs: Date.now(),
       // Whoever waits for an answer is served in turn; a corpus is packed for the least padding.
       maxAgeMs: lane === 'interactive' ? 0 : (this.#options.bulkMaxAgeMs ?? BULK_MAX_AGE_MS),
     });
-    return queue.items.splice(from, to - from);
   }
 
-  /** Tells every call which of its texts are about to run. Returns the texts that are still wanted. */
-  async #announce(batch: readonly Item[]): Promise<Item[]> {
-    const indexes = new Map<Call, number[]>();
-    for (const { call, index } of batch) {
-      const list = indexes.get(call);
-      if (list === undefined) indexes.set(call, [index]);
-      else list.push(index);
+  /** The prepared batch; none where something came up while its callers were told. */
+  async #takePrepared(): Promise<Item[]> {
+    if (this.#prepared === undefined) return [];
+    if (!this.#prepared.isAnnounced) {
+      this.#changed = Promise.withResolvers();
+      await this.#changed.promise;
+      return [];
     }
-    await Promise.all([...indexes].map(([call, list]) => call.announce(list)));
-    return batch.filter(({ call }) => !call.ended);
+    const { items } = this.#prepared;
+    this.#prepared = undefined;
+    return items;
   }
 
+  #prepare(): void {
+    if (this.#prepared !== undefined || this.#lanes.bulk.isEmpty || this.#refusal !== undefined) return;
+    const batch = this.#take('bulk');
+    const isRest = !batch.isRetry && this.#lanes.bulk.isEmpty;
+    const prepared: Prepared = { ...batch, isRest, isAnnounced: false };
+    this.#prepared = prepared;
+    // One after the other: what a caller notes last must be what was said last.
+    this.#announcing = this.#announcing.then(async () => {
+      if (this.#prepared !== prepared) return;
+      await announce(batch.items, [...this.#flying.keys()].flat());
+      prepared.isAnnounced = true;
+      this.#changed.resolve();
+    });
+  }
+
+  #unprepare(): void {
+    if (this.#prepared === undefined) return;
+    this.#lanes.bulk.giveBack(this.#prepared);
+    this.#prepared = undefined;
+  }
+
+  /** Resolves when the device can take another batch; the vectors of this one may still be on their way. */
   async #run(lane: Lane, batch: Item[]): Promise<void> {
     const startedAt = performance.now();
-    try {
-      const result = await this.#device.run({
-        texts: batch.map(({ ids }) => ids),
-        wants: batch.map(({ call }) => call.wants),
-        secondFrom: batch.map(({ call, index }) => call.secondFromOf(index)),
+    const free = Promise.withResolvers<void>();
+    const landed = this.#device
+      .run(
+        {
+          texts: batch.map(({ ids }) => ids),
+          wants: batch.map(({ call }) => call.wants),
+          secondFrom: batch.map(({ call, index }) => call.secondFromOf(index)),
+        },
+        free.resolve,
+      )
+      .then(
+        (result) => this.#deliver(batch, result),
+        (error: unknown) => this.#recover(lane, batch, error),
+      )
+      .finally(() => {
+        this.#flying.delete(batch);
+        free.resolve();
       });
-      this.#budget.succeeded();
-      this.#rate.add(realTokens(batch), performance.now() - startedAt);
-      this.#deliver(batch, result);
-    } catch (error) {
-      this.#recover(lane, batch, error);
-    }
+    this.#flying.set(batch, landed);
+    // When this batch is on its way.
+    setImmediate(() => this.#prepare());
+    await free.promise;
     this.#account(lane, performance.now() - startedAt);
   }
 
@@ -194,37 +236,70 @@ export class Scheduler {
   }
 
   #deliver(batch: readonly Item[], { vectors, inferMs }: DeviceResult): void {
+    this.#limits.succeeded(shapeOf(batch), inferMs);
+    this.#rate.add(
+      batch.reduce((sum, { tokens }) => sum + tokens, 0),
+      inferMs,
+    );
     for (const call of new Set(batch.map((item) => item.call))) call.addInferMs(inferMs);
-    for (const [i, { call, index }] of batch.entries()) call.settle(index, vectors[i] ?? notFinite());
+    for (const [i, { call, index }] of batch.entries())
+      call.settle(index, vectors[i] ?? failed('it gave numbers that are not finite for this text.'));
   }
 
   #recover(lane: Lane, batch: Item[], error: unknown): void {
     const failure = error instanceof DeviceError ? error.failure : 'failed';
     if (failure === 'unavailable') {
-      // A device that closes is not broken: `close` has told the calls already.
-      const gone = new TrivecError('model_unavailable', 'The device is gone.', { cause: error });
-      const isNew = this.#refusal === undefined;
-      this.#refuse(gone);
-      for (const { call } of batch) call.fail(this.#refusal ?? gone);
-      if (isNew) this.#options.onUnavailable?.(gone);
+      this.#giveUp(batch, error);
       return;
     }
-    if (failure === 'out_of_memory') this.#budget.outOfMemory(batch[0]!.tokens * batch.length);
-    if (failure === 'died' || batch.length === 1) {
-      const message = error instanceof Error ? error.message : String(error);
-      for (const { call, index } of batch)
-        call.settle(index, new TrivecError('model_failed', `The model failed: ${message}`, { cause: error }));
-      return;
+    if (failure === 'out_of_memory') this.#limits.outOfMemory(shapeOf(batch));
+    // It was chosen under limits that may have changed, and what failed goes first.
+    this.#unprepare();
+    if (failure === 'not_run') this.#lanes[lane].retry([batch]);
+    else if (batch.length > 1)
+      this.#lanes[lane].retry(splitBatch(batch, failure === 'died' ? 'few deaths' : 'halves'));
+    else if (failure === 'died') this.#accused.push({ lane, item: batch[0]!, error });
+    else batch[0]!.call.settle(batch[0]!.index, failed(messageOf(error), error));
+    this.#wake();
+  }
+
+  /** A device that closes is not broken: `close` has told the calls already. */
+  #giveUp(batch: readonly Item[], error: unknown): void {
+    const gone = new TrivecError('model_unavailable', 'The device is gone.', { cause: error });
+    const isNew = this.#refusal === undefined;
+    this.#refuse(gone);
+    for (const { call } of batch) call.fail(this.#refusal ?? gone);
+    if (isNew) this.#options.onUnavailable?.(gone);
+  }
+
+  /**
+   * A text that died alone is at fault only where the device lives with another one; if it does not, the text
+   * has its turn again, until the device is sound or gone for good.
+   */
+  async #judge(): Promise<void> {
+    await Promise.all(this.#flying.values());
+    const accused = this.#accused.splice(0);
+    if (accused.length === 0) return;
+    try {
+      await this.#device.run({ texts: [this.#options.probe], wants: [accused[0]!.item.call.wants] });
+      for (const { item, error } of accused) item.call.settle(item.index, failed(messageOf(error), error));
+    } catch (error) {
+      const items = accused.map(({ item }) => item);
+      if (error instanceof DeviceError && error.failure === 'unavailable') this.#giveUp(items, error);
+      else for (const { lane, item } of accused) this.#lanes[lane].retry([[item]]);
     }
-    const half = Math.ceil(batch.length / 2);
-    this.#lanes[lane].retries.unshift(batch.slice(0, half), batch.slice(half));
   }
 }
 
-function notFinite(): TextVectors | TrivecError {
-  return new TrivecError('model_failed', 'The model gave numbers that are not finite for this text.');
+function failed(reason: string, cause?: unknown): TrivecError {
+  return new TrivecError('model_failed', `The model failed: ${reason}`, { cause });
 }
 
-function realTokens(batch: readonly Item[]): number {
-  return batch.reduce((sum, { tokens }) => sum + tokens, 0);
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** A failed batch's parts keep its order, but one that was packed around its oldest need not begin with its longest. */
+function shapeOf(batch: readonly Item[]): { count: number; length: number } {
+  return { count: batch.length, length: batch.reduce((most, { tokens }) => Math.max(most, tokens), 0) };
 }

@@ -34,5 +34,7 @@ export type FromThread =
   | { type: 'unusable'; refused: readonly Refusal[] }
   /** The model's files are at fault, whatever the device. */
   | { type: 'invalid'; message: string }
+  /** The forward pass has ended: the next batch may come, while the vectors of this one are finished. */
+  | { type: 'passed' }
   | { type: 'done'; vectors: PackedVectors; inferMs: number }
   | { type: 'failed'; message: string; outOfMemory: boolean };

@@ -1,6 +1,7 @@
 import type { TrivecError } from '../errors.ts';
 import type { ModelInfo } from '../models/modelInfo.ts';
 import type { Output, TextVectors } from '../vectors/types.ts';
+import type { Calibration } from './calibrate.ts';
 
 /** A tokenised text, special tokens included. `ids.length ≤ maxTokens`. */
 export interface EncodedText {
@@ -39,6 +40,8 @@ export interface EncodeOptions {
   /** Upper bound, special tokens included; the model's own when absent or larger. */
   maxTokens?: number;
   truncationDirection?: 'right' | 'left';
+  /** Texts of the bulk lane may have a lower bound of their own (`MAX_BULK_TEXT_TOKENS`). */
+  lane?: Lane;
 }
 
 export type Lane = 'interactive' | 'bulk';
@@ -54,8 +57,8 @@ export interface EmbedOptions {
   /** Milliseconds since the epoch; past it the texts are dropped unrun. */
   deadlineAtMs?: number;
   /**
-   * Awaited before each forward pass with the indexes (into the texts given) that are about to run,
-   * and the pass is withheld until it resolves: so a death can be blamed on those texts only.
+   * Awaited before each forward pass with the indexes (into the texts given) that are about to run, after those
+   * that are running still, and the pass is withheld until it resolves: so a death can be blamed on those texts only.
    */
   onBatch?: (indexes: readonly number[]) => Promise<void>;
 }
@@ -76,6 +79,8 @@ export interface Engine {
   readonly device: string;
   /** Padded tokens of one batch. */
   readonly maxBatchTokens: number;
+  /** What was found at the start; absent before a model is loaded that is loaded when it is used. */
+  readonly calibration?: Calibration | undefined;
   encode(texts: readonly string[], options?: EncodeOptions): Promise<EncodedText[]>;
   decode(ids: readonly number[][], options?: { skipSpecialTokens?: boolean }): Promise<string[]>;
   /**

@@ -25,12 +25,24 @@ export const ENGINE_OPTIONS = {
     'MAX_BATCH_TOKENS',
     count(0, 10_000_000),
     0,
-    'Token budget of one forward pass: longest text × texts, padding included; 0 chooses for the device.',
+    'Token budget of one forward pass: longest text × texts, padding included; 0 finds the best for the model and device by a short measurement at the start, which is kept under DATA_DIR.',
+  ),
+  maxBatchMemoryBytes: option(
+    'MAX_BATCH_MEMORY_BYTES',
+    count(0),
+    0,
+    'Memory that a batch on the CPU may take beside the model, as estimated from the measurement at the start; 0 takes a quarter of what is free then. Not looked at with MAX_BATCH_TOKENS.',
   ),
   maxBulkBatchMs: option(
     'MAX_BULK_BATCH_MS',
     count(1, 600_000),
     500,
-    'What a bulk batch may take, and so about how long a request waits for the device; lowers a budget that is not set.',
+    'What a batch may take, as predicted from what batches took, and so about how long a request waits for the device; a single longer text runs all the same. Not looked at with MAX_BATCH_TOKENS.',
+  ),
+  maxBulkTextTokens: option(
+    'MAX_BULK_TEXT_TOKENS',
+    count(0, 1_000_000),
+    0,
+    'Texts of jobs are cut to so many tokens, so that no long one keeps requests waiting; 0 leaves them the length of the model.',
   ),
 } as const;

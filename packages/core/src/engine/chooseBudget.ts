@@ -1,0 +1,65 @@
+/** The token budget with the most real tokens a second, from what shapes took. Pure. */
+import { type BatchCost, type Shape, type Timed, textsWithin } from './costModel.ts';
+import { byLength, chooseBatch } from './pack.ts';
+import { usualLength } from './sweep.ts';
+
+export interface BudgetLimits {
+  maxTokens: number;
+  maxBatchMs: number;
+  fits?: (shape: Shape) => boolean;
+}
+
+const LEAST = 64;
+/** What a batch costs beside its pass, most of it for other threads: a message each way, a note to the ledger. */
+const BATCH_MS = 2;
+/** A smaller budget that is nearly as fast is better: shorter waits, less memory. */
+const NEARLY = 0.97;
+
+/**
+ * Among the budgets that were timed with texts of the usual length: their speed, less what they pad in a usual pool.
+ * Where even the smallest takes too long, what fits into the time.
+ */
+export function chooseBudget(
+  samples: readonly Timed[],
+  cost: BatchCost,
+  { maxTokens, maxBatchMs, fits = () => true }: BudgetLimits,
+): number {
+  const length = usualLength(maxTokens);
+  const candidates = samples
+    .filter((sample) => sample.length === length && sample.ms <= maxBatchMs && fits(sample))
+    .map((sample) => {
+      const budget = sample.count * sample.length;
+      return { budget, speed: (budget / (sample.ms + BATCH_MS)) * paddingEfficiency(budget, maxTokens) };
+    })
+    .sort((a, b) => a.budget - b.budget);
+  const most = Math.max(...candidates.map(({ speed }) => speed));
+  const chosen = candidates.find(({ speed }) => speed >= most * NEARLY);
+  if (chosen !== undefined) return Math.max(LEAST, chosen.budget);
+  const within = textsWithin(cost, length, maxBatchMs) * length;
+  return Number.isFinite(within) ? Math.max(LEAST, Math.floor(within / LEAST) * LEAST) : LEAST;
+}
+
+/** Two shards of texts: about what is at hand when a batch is chosen. */
+const POOL_TEXTS = 512;
+const MEDIAN_TOKENS = 120;
+/** Of the logarithm: the 95th percentile is 500 tokens. */
+const DEVIATION = Math.log(500 / MEDIAN_TOKENS) / 1.645;
+
+/** Real tokens ÷ padded tokens of a pool with log-normal lengths, packed under a budget. */
+export function paddingEfficiency(budget: number, maxTokens: number): number {
+  const pool = Array.from({ length: POOL_TEXTS }, (_, i) => {
+    const share = (i + 0.5) / POOL_TEXTS;
+    // The normal quantile as a difference of powers (Joiner and Rosenblatt 1971), within 0.01.
+    const quantile = 4.91 * (share ** 0.14 - (1 - share) ** 0.14);
+    const tokens = Math.round(MEDIAN_TOKENS * Math.exp(DEVIATION * quantile));
+    return { tokens: Math.min(maxTokens, Math.max(3, tokens)), enqueuedAtMs: 0 };
+  }).sort(byLength);
+  const real = pool.reduce((sum, { tokens }) => sum + tokens, 0);
+  let padded = 0;
+  while (pool.length > 0) {
+    const { to } = chooseBatch(pool, { maxBatchTokens: budget, nowMs: 0, maxAgeMs: 1 });
+    const batch = pool.splice(0, to);
+    padded += batch[0]!.tokens * batch.length;
+  }
+  return real / padded;
+}
