@@ -13,6 +13,7 @@ import { watchJob } from '@trivec/cli/watch';
 import { type Config, loadConfig, OPTIONS, readEnvironment } from '@trivec/core/config';
 import { toTrivecError } from '@trivec/core/errors';
 import { createLogger } from '@trivec/core/telemetry/logger';
+import { terminalLog } from '@trivec/core/telemetry/terminalLog';
 import { OUTPUTS } from '@trivec/core/vectors/types';
 import { type Answers, answersText, QUESTIONS } from './demoQuestions.ts';
 import { startStandalone } from './server.ts';
@@ -39,7 +40,8 @@ function demoConfig(folder: string): Config {
 async function demo(folder: string, signal: AbortSignal): Promise<void> {
   const config = demoConfig(folder);
   say('trivec: API, queue, worker and model in this one process, on data of its own.\n');
-  const server = await startStandalone(config, createLogger(config, process.stderr));
+  const log = process.stderr.isTTY ? terminalLog(process.stderr) : process.stderr;
+  const server = await startStandalone(config, createLogger(config, log));
   try {
     const client = new TrivecClient(server.url);
     await untilReady(client, MODEL_TIMEOUT_MS);

@@ -1,3 +1,4 @@
+import { checkApiConfig } from '@trivec/api/checkApiConfig';
 import { startApi } from '@trivec/api/start';
 import { openBackend } from '@trivec/core/backend/open';
 import type { Config } from '@trivec/core/config';
@@ -21,6 +22,7 @@ export async function startStandalone(
   logger: Logger,
   options: Pick<EngineOptions, 'onUnavailable'> = {},
 ): Promise<RunningServer> {
+  await checkApiConfig(config);
   const resources = new Resources();
   try {
     const backend = resources.add(await openBackend(config, logger));

@@ -1,7 +1,8 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { TrivecError } from '../errors.ts';
+import { makeFolder, unusableFolder } from '../folders.ts';
 
 export interface DataDirLock {
   /** Idempotent. */
@@ -23,7 +24,7 @@ export function lockDataDir(dataDir: string): DataDirLock {
   const holderFile = join(dataDir, 'lock.json');
   let database: DatabaseSync;
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    makeFolder(dataDir, 0o700);
     database = new DatabaseSync(join(dataDir, 'lock.sqlite'));
   } catch (error) {
     throw unusable(dataDir, error);
@@ -64,6 +65,8 @@ function readHolder(file: string): Holder | undefined {
 }
 
 function unusable(dataDir: string, error: unknown): TrivecError {
+  const known = unusableFolder('DATA_DIR', dataDir, error);
+  if (known !== undefined) return known;
   return new TrivecError('invalid_config', `DATA_DIR ${dataDir}: ${(error as Error).message}`, {
     param: 'DATA_DIR',
     cause: error,

@@ -1,4 +1,5 @@
 import type { Config } from '../config.ts';
+import { requireFolder } from '../folders.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { describeModelFolder, type ModelDescription } from './folder.ts';
 import { findCached, type HubConfig, type Progress, pullModel } from './hub.ts';
@@ -19,6 +20,7 @@ export async function describeModel(
   config: ModelConfig,
   logger: Pick<Logger, 'info'>,
 ): Promise<ModelDescription> {
+  if (config.modelsDir !== undefined) await requireFolder('MODELS_DIR', config.modelsDir);
   const located = await locateModel(name, config);
   const folder = located.folder ?? (await fetchFolder(located, config, logger));
   return isRewritten(config.modelDtype)
@@ -34,7 +36,8 @@ async function fetchFolder(
   if (hub === undefined) throw new Error('A model lies in a folder or on the hub.');
   const cached = await findCached(hub, config);
   if (cached !== undefined) return cached.folder;
-  logger.info({ repo: hub.repo, revision: hub.revision, from: config.hfEndpoint }, 'downloading the model');
+  if (!config.hfHubOffline)
+    logger.info({ repo: hub.repo, revision: hub.revision, from: config.hfEndpoint }, 'downloading the model');
   const { folder, commit } = await pullModel(hub, config, { onProgress: reporter(logger) });
   logger.info({ repo: hub.repo, commit, folder }, 'model downloaded');
   return folder;

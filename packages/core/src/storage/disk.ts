@@ -1,9 +1,21 @@
 import { randomBytes } from 'node:crypto';
-import { createReadStream, type Dirent } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
+import { constants, createReadStream, type Dirent } from 'node:fs';
+import {
+  access,
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  statfs,
+} from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { TrivecError } from '../errors.ts';
+import { makeFolder } from '../folders.ts';
 import type { BlobStore } from './blobStore.ts';
 import { FolderSync } from './folderSync.ts';
 import { checkKey, checkPrefix } from './keys.ts';
@@ -33,7 +45,8 @@ export class DiskStorage implements BlobStore {
     const root = resolve(folder);
     return guard(async () => {
       const temp = join(root, TEMP_FOLDER);
-      await mkdir(temp, { recursive: true });
+      makeFolder(temp);
+      await access(temp, constants.W_OK);
       for (const name of await readdir(temp)) {
         const path = join(temp, name);
         const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: nowMs }));

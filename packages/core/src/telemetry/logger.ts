@@ -1,5 +1,6 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
 import type { Config } from '../config.ts';
+import { terminalLog } from './terminalLog.ts';
 
 /**
  * Where a text, a vector or a key could slip into a log line by way of a logged object. Two levels deep,
@@ -23,7 +24,10 @@ const SECRET_FIELDS = [
 
 export type { Logger } from 'pino';
 
-/** JSON lines on stdout (or `destination`), at the configured level; texts and keys are replaced by `[redacted]`. */
+/**
+ * JSON lines on `destination` or stdout, lines for people where stdout is a terminal, at the configured level; texts and
+ * keys are replaced by `[redacted]`.
+ */
 export function createLogger(config: Pick<Config, 'logLevel'>, destination?: DestinationStream): Logger {
   const options = {
     level: config.logLevel,
@@ -33,5 +37,6 @@ export function createLogger(config: Pick<Config, 'logLevel'>, destination?: Des
       censor: '[redacted]',
     },
   };
-  return destination === undefined ? pino(options) : pino(options, destination);
+  const target = destination ?? (process.stdout.isTTY ? terminalLog(process.stdout) : undefined);
+  return target === undefined ? pino(options) : pino(options, target);
 }
