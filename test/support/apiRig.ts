@@ -98,6 +98,7 @@ export function announcement(
     model,
     device: 'cpu',
     maxBatchTokens: 64,
+    calibration: { from: 'cached' as const, cost: { fixedMs: 1, msPerToken: 0.5, msPerPair: 0 } },
     tokensPerSecond: 0,
     startedAtMs: 1000,
     ...more,

@@ -4,7 +4,7 @@ import { Resources } from '@trivec/core/shutdown';
 import { serveBulk } from './bulkLane.ts';
 import { serveInteractive } from './interactiveLane.ts';
 import type { LaneDeps, WorkerDeps } from './lane.ts';
-import { serveSink } from './sinkLane.ts';
+import { serveSinks } from './sinkLane.ts';
 
 /**
  * Serves both lanes of each engine, then announces it: a model counts as ready once it can be reached.
@@ -14,8 +14,7 @@ export async function startWorker({ engines, ...deps }: WorkerDeps): Promise<Con
   const resources = new Resources();
   const { ledger } = deps.backend;
   try {
-    const sinkLane = await serveSink(deps);
-    if (sinkLane !== undefined) resources.add(sinkLane);
+    resources.add(await serveSinks(deps));
     for (const engine of engines) {
       const lane: LaneDeps = { ...deps, engine, ledger };
       resources.add(await serveBulk(lane));
@@ -43,11 +42,13 @@ async function announce({
     const tokensPerSecond = engine.tokensPerSecond();
     metrics.tokensPerSecond.set({ model: model.name, device }, tokensPerSecond);
     metrics.maxBatchTokens.set({ model: model.name, device }, engine.maxBatchTokens);
+    const { calibration } = engine;
     return {
       workerId,
       model,
       device: engine.device,
       maxBatchTokens: engine.maxBatchTokens,
+      ...(calibration && { calibration: { from: calibration.from, cost: calibration.cost } }),
       tokensPerSecond,
       startedAtMs,
       ...(failedModels.length > 0 && { failedModels }),

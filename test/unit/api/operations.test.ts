@@ -89,6 +89,27 @@ test('models: one entry a name, the default first, as OpenAI lists them and more
   }
 });
 
+test('a model by the name that a client has fixed, and one model alone as OpenAI gives it', async (t) => {
+  const env = { MODEL_ALIASES: 'text-embedding-3-small=fake,gone=nowhere,fake=nowhere' };
+  const { get, post } = await apiRig(t, { env });
+  for (const url of ['/embeddings', '/v1/embeddings', '/infinity/embeddings']) {
+    const answer = await post(url, { input: 'a', model: 'text-embedding-3-small' });
+    assert.equal(answer.json().model, 'fake', answer.body);
+    assert.equal((await post(url, { input: 'a', model: 'fake' })).statusCode, 200);
+  }
+  assertError(
+    await post('/embeddings', { input: 'a', model: 'gone' }),
+    404,
+    'unknown_model',
+    /no model "nowhere"/,
+  );
+  assert.equal((await get('/v1/models/text-embedding-3-small')).json().id, 'fake');
+  const unknown = await get('/v1/models/BAAI%2Fnope');
+  assert.deepEqual([unknown.statusCode, unknown.json().error.code], [404, 'model_not_found']);
+  const unnamed = await post('/infinity/embeddings', { input: 'a', model: 'default/not-specified' });
+  assert.equal(unnamed.statusCode, 200);
+});
+
 test('info names version, backend, storage and limits', async (t) => {
   const { get } = await apiRig(t, { env: { MAX_INPUTS: '7' } });
   const info = (await get('/info')).json();
@@ -96,6 +117,16 @@ test('info names version, backend, storage and limits', async (t) => {
   assert.equal(info.storage, 'memory');
   assert.deepEqual(info.models, ['fake']);
   assert.equal(info.limits.maxInputs, 7);
+  assert.deepEqual(info.engines, [
+    {
+      model: 'fake',
+      device: 'cpu',
+      maxBatchTokens: 64,
+      budgetFrom: 'cached',
+      cost: { fixedMs: 1, msPerToken: 0.5, msPerPair: 0 },
+      tokensPerSecond: 0,
+    },
+  ]);
 });
 
 test('metrics count requests by route and status, jobs, documents, texts and tokens', async (t) => {

@@ -1,3 +1,4 @@
+import type { WorkerAnnouncement } from '@trivec/core/registry/workerRegistry';
 import type { Static } from 'typebox';
 import type { ModelDirectory } from '../modelDirectory.ts';
 import { errorResponses } from '../schemas/common.ts';
@@ -29,6 +30,22 @@ export async function modelList(models: ModelDirectory): Promise<Static<typeof M
       workers: workers.length,
       devices: [...new Set(workers.map(({ device }) => device))],
     })),
+  };
+}
+
+function engineInfo({
+  model,
+  device,
+  maxBatchTokens,
+  calibration,
+  tokensPerSecond,
+}: WorkerAnnouncement): Static<typeof InfoSchema>['engines'][number] {
+  return {
+    model: model.name,
+    device,
+    maxBatchTokens,
+    ...(calibration && { budgetFrom: calibration.from, cost: { ...calibration.cost } }),
+    tokensPerSecond,
   };
 }
 
@@ -73,6 +90,7 @@ export const modelRoutes: Routes = async (app, { services: { config, backend, st
         model: config.model,
         models: served.map(({ model }) => model.name),
         workers: served.reduce((sum, { workers }) => sum + workers.length, 0),
+        engines: served.flatMap(({ workers }) => workers.map(engineInfo)),
         limits: {
           maxBodyBytes,
           maxInputs,

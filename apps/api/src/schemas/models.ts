@@ -1,32 +1,32 @@
 import { Type } from 'typebox';
 import { OutputSchema } from './common.ts';
 
+export const ModelSchema = Type.Object({
+  id: Type.String({ description: 'What requests give as `model`.' }),
+  object: Type.Literal('model'),
+  created: Type.Integer({ description: 'Seconds since the epoch: when its oldest worker started.' }),
+  owned_by: Type.String(),
+  default: Type.Boolean({ description: 'What a request gets that names no model.' }),
+  kind: Type.Enum(['embedding', 'reranker']),
+  fingerprint: Type.String(),
+  dtype: Type.String(),
+  outputs: Type.Array(OutputSchema),
+  denseDims: Type.Integer(),
+  colbertDims: Type.Integer(),
+  maxTokens: Type.Integer(),
+  prompts: Type.Record(Type.String(), Type.String(), {
+    description: 'For `inputType` and `promptName`.',
+  }),
+  standIn: Type.Boolean({ description: 'True: it only stands in for a real model.' }),
+  description: Type.String(),
+  license: Type.String(),
+  workers: Type.Integer(),
+  devices: Type.Array(Type.String()),
+});
+
 export const ModelsSchema = Type.Object({
   object: Type.Literal('list'),
-  data: Type.Array(
-    Type.Object({
-      id: Type.String({ description: 'What requests give as `model`.' }),
-      object: Type.Literal('model'),
-      created: Type.Integer({ description: 'Seconds since the epoch: when its oldest worker started.' }),
-      owned_by: Type.String(),
-      default: Type.Boolean({ description: 'What a request gets that names no model.' }),
-      kind: Type.Enum(['embedding', 'reranker']),
-      fingerprint: Type.String(),
-      dtype: Type.String(),
-      outputs: Type.Array(OutputSchema),
-      denseDims: Type.Integer(),
-      colbertDims: Type.Integer(),
-      maxTokens: Type.Integer(),
-      prompts: Type.Record(Type.String(), Type.String(), {
-        description: 'For `inputType` and `promptName`.',
-      }),
-      standIn: Type.Boolean({ description: 'True: it only stands in for a real model.' }),
-      description: Type.String(),
-      license: Type.String(),
-      workers: Type.Integer(),
-      devices: Type.Array(Type.String()),
-    }),
-  ),
+  data: Type.Array(ModelSchema),
 });
 
 export const InfoSchema = Type.Object({
@@ -37,6 +37,28 @@ export const InfoSchema = Type.Object({
   model: Type.String({ description: 'The configured model.' }),
   models: Type.Array(Type.String(), { description: 'Served now.' }),
   workers: Type.Integer(),
+  engines: Type.Array(
+    Type.Object({
+      model: Type.String(),
+      device: Type.String(),
+      maxBatchTokens: Type.Integer({ description: 'Padded tokens of one forward pass, now.' }),
+      budgetFrom: Type.Optional(
+        Type.Enum(['measured', 'cached', 'configured'], {
+          description: 'measured at the start; cached: by an earlier start; configured: MAX_BATCH_TOKENS.',
+        }),
+      ),
+      cost: Type.Optional(
+        Type.Object(
+          { fixedMs: Type.Number(), msPerToken: Type.Number(), msPerPair: Type.Number() },
+          {
+            description: 'A pass takes fixedMs + msPerToken · count · length + msPerPair · count · length².',
+          },
+        ),
+      ),
+      tokensPerSecond: Type.Number({ description: 'Of device time, while it last worked.' }),
+    }),
+    { description: 'One a worker, model and device.' },
+  ),
   limits: Type.Object({
     maxBodyBytes: Type.Integer(),
     maxInputs: Type.Integer(),

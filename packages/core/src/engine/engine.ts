@@ -192,7 +192,7 @@ interface ModelEngineOptions extends SchedulerOptions {
 class ModelEngine implements Engine {
   readonly model: ModelInfo;
   readonly calibration: Calibration;
-  readonly #maxBulkTokens: number;
+  readonly maxBulkTokens: number;
   readonly #device: Device;
   readonly #tokenizer: Tokenizer;
   readonly #scheduler: Scheduler;
@@ -202,7 +202,7 @@ class ModelEngine implements Engine {
   constructor(device: Device, tokenizer: Tokenizer, model: ModelInfo, options: ModelEngineOptions) {
     this.model = model;
     this.calibration = options.calibration;
-    this.#maxBulkTokens = options.maxBulkTokens;
+    this.maxBulkTokens = options.maxBulkTokens;
     this.#pairPrompt = options.pairPrompt;
     this.#device = device;
     this.#tokenizer = tokenizer;
@@ -218,7 +218,7 @@ class ModelEngine implements Engine {
   }
 
   encode(texts: readonly string[], options: EncodeOptions = {}): Promise<EncodedText[]> {
-    const limit = options.lane === 'bulk' ? this.#maxBulkTokens : this.model.maxTokens;
+    const limit = options.lane === 'bulk' ? this.maxBulkTokens : this.model.maxTokens;
     const maxTokens = Math.min(options.maxTokens ?? limit, limit);
     return this.#tokenizer.encode(texts, { ...options, maxTokens });
   }

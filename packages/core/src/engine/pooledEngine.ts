@@ -21,6 +21,7 @@ const UNMEASURED_BATCH_TOKENS = 2048;
 /** A model that is loaded when it is used, and may make room for others in between. */
 export class PooledEngine implements Engine {
   readonly model: ModelInfo;
+  readonly maxBulkTokens: number;
   readonly #pool: ModelPool;
   readonly #description: ModelDescription;
   readonly #configuredDevice: string;
@@ -32,8 +33,12 @@ export class PooledEngine implements Engine {
   constructor(
     pool: ModelPool,
     description: ModelDescription,
-    config: Pick<Config, 'device' | 'maxBatchTokens'>,
+    config: Pick<Config, 'device' | 'maxBatchTokens' | 'maxBulkTextTokens'>,
   ) {
+    this.maxBulkTokens = Math.min(
+      config.maxBulkTextTokens || description.info.maxTokens,
+      description.info.maxTokens,
+    );
     this.model = description.info;
     this.#pool = pool;
     this.#description = description;

@@ -79,6 +79,8 @@ export interface Engine {
   readonly device: string;
   /** Padded tokens of one batch. */
   readonly maxBatchTokens: number;
+  /** Tokens that a text of the bulk lane is cut to, where that is less than the model's own. */
+  readonly maxBulkTokens?: number | undefined;
   /** What was found at the start; absent before a model is loaded that is loaded when it is used. */
   readonly calibration?: Calibration | undefined;
   encode(texts: readonly string[], options?: EncodeOptions): Promise<EncodedText[]>;

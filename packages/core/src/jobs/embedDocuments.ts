@@ -4,6 +4,7 @@ import type { ResultRow } from '../vectors/resultColumns.ts';
 import type { TextVectors } from '../vectors/types.ts';
 import { chunkText, type Span } from './chunking.ts';
 import type { ChunkingOptions, Document, DocumentError, JobOptions } from './records.ts';
+import { oversized } from './resultSize.ts';
 
 export interface EmbeddedDocuments {
   /** One a text (a chunk), in the order of the documents; those of failed documents are missing. */
@@ -25,6 +26,8 @@ export interface EmbedCall {
    * through the tokenizer or the model; with none when they are back.
    */
   inFlight: (documents: readonly number[]) => Promise<void>;
+  /** Of the vectors of one document, in memory; a larger one fails alone, unrun. */
+  maxResultBytes?: number;
 }
 
 /**
@@ -46,12 +49,17 @@ export async function embedDocuments(
   pieces.forEach(({ document }, index) => {
     owners[placeOf[index]!]!.push(document);
   });
+  const ofPieces = placeOf.map((place) => encoded[place]!);
+  const { maxResultBytes = Number.POSITIVE_INFINITY } = call;
+  for (const [document, error] of oversized(pieces, ofPieces, options, engine.model, maxResultBytes))
+    failed.set(document, error);
   const outcomes: (TextVectors | TrivecError)[] = [];
   const places: number[] = [];
   const texts: EncodedText[] = [];
   encoded.forEach((text, place) => {
     const error = text instanceof TrivecError ? text : tooLong(text, options);
     if (error !== undefined) outcomes[place] = error;
+    else if (owners[place]!.every((document) => failed.has(document))) outcomes[place] = notRun;
     else {
       places.push(place);
       texts.push(text as EncodedText);
@@ -66,7 +74,7 @@ export async function embedDocuments(
     documents,
     pieces,
     failed,
-    placeOf.map((place) => encoded[place]!),
+    ofPieces,
     placeOf.map((place) => outcomes[place]!),
   );
 }
@@ -103,7 +111,7 @@ async function piecesOf(
   const cut =
     chunking === undefined
       ? documents.map(({ text }) => [{ start: 0, end: text.length }])
-      : await chunkAll(engine, documents, chunking, prompt, signal);
+      : await chunkAll(engine, documents, withinBulk(chunking, engine), prompt, signal);
   cut.forEach((spans, document) => {
     if (spans instanceof TrivecError) {
       failed.set(document, spans);
@@ -114,6 +122,13 @@ async function piecesOf(
       pieces.push({ document, chunk, span, text: prompt + text.slice(span.start, span.end) });
   });
   return { pieces, failed };
+}
+
+/** No chunk is longer than a text of the bulk lane may be: it would lose its end. */
+function withinBulk(chunking: ChunkingOptions, { maxBulkTokens }: Engine): ChunkingOptions {
+  if (maxBulkTokens === undefined || chunking.maxTokens <= maxBulkTokens) return chunking;
+  const overlap = Math.min(chunking.overlap, Math.floor(maxBulkTokens / 2));
+  return { ...chunking, maxTokens: maxBulkTokens, overlap };
 }
 
 /** Asks the tokenizer for all documents at once, as often as the one with most chunks needs it. */
@@ -165,7 +180,7 @@ const notRun = new TrivecError('internal', 'The engine gave no result for this t
 async function encodeAll(engine: Engine, texts: readonly string[]): Promise<(EncodedText | TrivecError)[]> {
   if (texts.length === 0) return [];
   try {
-    return await engine.encode(texts);
+    return await engine.encode(texts, { lane: 'bulk' });
   } catch (error) {
     rethrowIfTransient(error);
   }
@@ -173,7 +188,7 @@ async function encodeAll(engine: Engine, texts: readonly string[]): Promise<(Enc
   const encoded: (EncodedText | TrivecError)[] = [];
   for (const text of texts) {
     try {
-      encoded.push((await engine.encode([text]))[0] ?? notRun);
+      encoded.push((await engine.encode([text], { lane: 'bulk' }))[0] ?? notRun);
     } catch (error) {
       rethrowIfTransient(error);
       encoded.push(
@@ -220,7 +235,7 @@ function tooLong(text: EncodedText, options: JobOptions): TrivecError | undefine
   if (options.truncate || text.originalTokens <= text.ids.length) return undefined;
   return new TrivecError(
     'text_too_long',
-    `The text has ${text.originalTokens} tokens; the model takes at most ${text.ids.length}.`,
+    `The text has ${text.originalTokens} tokens; at most ${text.ids.length} are read (the model's limit, or MAX_BULK_TEXT_TOKENS).`,
   );
 }
 

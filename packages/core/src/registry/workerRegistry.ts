@@ -1,3 +1,5 @@
+import type { Calibration } from '../engine/calibrate.ts';
+import type { BatchCost } from '../engine/costModel.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { ModelInfo } from '../models/modelInfo.ts';
 
@@ -8,6 +10,8 @@ export interface WorkerAnnouncement {
   device: string;
   /** Padded tokens of one batch. */
   maxBatchTokens: number;
+  /** How the budget was found, and what a batch takes: fixedMs + msPerToken · tokens + msPerPair · count · length². */
+  calibration?: { from: Calibration['from']; cost: BatchCost } | undefined;
   /** Measured while it last worked; 0 before. */
   tokensPerSecond: number;
   startedAtMs: number;
