@@ -7,9 +7,10 @@ import { startWorker } from './worker.ts';
 
 /** A worker alone, on a backend that APIs and other workers share. */
 await runProcess('shared', async ({ config, logger, resources, fail }) => {
+  // First what is quick: loading a model takes minutes.
+  const storage = resources.add(await openStorage(config));
   const models = resources.add(await loadModels(config, logger, { onUnavailable: fail }));
   const backend = resources.add(await openBackend(config, logger));
-  const storage = resources.add(await openStorage(config));
   const metrics = createMetrics({ processMetrics: true });
   resources.add(
     await startWorker({
