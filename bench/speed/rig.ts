@@ -9,7 +9,7 @@ import { countCores } from '@trivec/core/engine/cpuCount';
 import { DataType, encodeModel, floatTensor, makeNode, makeValueInfo } from '@trivec/core/onnx/proto';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { GraphProtoSchema, ModelProtoSchema } from '../../packages/core/src/onnx/proto/onnx_pb.js';
-import { SIZES, writeEncoder } from '../models/encoder.ts';
+import { type EncoderSize, SIZES, writeEncoder } from '../models/encoder.ts';
 
 export const MINI_FOLDER = fileURLToPath(new URL('../../models/mini/', import.meta.url));
 
@@ -41,19 +41,22 @@ export async function withFolder<T>(use: (folder: string) => Promise<T>): Promis
   }
 }
 
+/** A size with the built-in model's vocabulary. */
+export type TokenizedSize = EncoderSize;
+
 /** A folder that the engine takes as a model: random weights, mean pooling, dense output only. */
-export async function makeModelFolder(folder: string): Promise<void> {
+export async function makeModelFolder(folder: string, size: TokenizedSize = SIZE): Promise<void> {
   await mkdir(folder, { recursive: true });
-  await writeEncoder(join(folder, 'model.onnx'), SIZE);
+  await writeEncoder(join(folder, 'model.onnx'), size);
   await copyFile(join(MINI_FOLDER, 'tokenizer.json'), join(folder, 'tokenizer.json'));
   const config = {
-    vocab_size: SIZE.vocabulary,
-    max_position_embeddings: SIZE.positions - 2,
-    hidden_size: SIZE.hidden,
+    vocab_size: size.vocabulary,
+    max_position_embeddings: size.positions - 2,
+    hidden_size: size.hidden,
     pad_token_id: 0,
   };
   await writeFile(join(folder, 'config.json'), JSON.stringify(config));
-  const own = { name: 'bench-minilm', pooling: 'mean', maxTokens: 2048, dtype: 'fp32' };
+  const own = { name: 'bench', pooling: 'mean', maxTokens: 2048, dtype: 'fp32' };
   await writeFile(join(folder, 'trivec.json'), JSON.stringify(own));
 }
 

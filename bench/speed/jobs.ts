@@ -1,0 +1,48 @@
+/** Jobs of a bench, through the HTTP API. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TrivecClient } from '@trivec/cli/client';
+
+const POLL_MS = 50;
+
+export interface JobRun {
+  seconds: number;
+  tokens: number;
+  startedAtMs: number;
+}
+
+/** From the first byte sent until the job is seen completed. Throws where a document failed. */
+export async function runJob(url: string, texts: readonly string[], outputs = ['dense']): Promise<JobRun> {
+  const client = new TrivecClient(url);
+  const startedAtMs = performance.now();
+  const id = await submitJob(client, texts, outputs);
+  for (;;) {
+    const job = await client.job(id);
+    if (job.status === 'completed' && job.counts.failed === 0)
+      return { seconds: (performance.now() - startedAtMs) / 1000, tokens: job.tokens, startedAtMs };
+    if (!['queued', 'running', 'completed'].includes(job.status) || job.counts.failed > 0)
+      throw new Error(`The job is ${job.status}: ${JSON.stringify(job.errors)}`);
+    await sleep(POLL_MS);
+  }
+}
+
+export function submitJob(
+  client: TrivecClient,
+  texts: Iterable<string>,
+  outputs = ['dense'],
+): Promise<string> {
+  return client.submit(linesOf(texts), { outputs });
+}
+
+const CHUNK_LINES = 100;
+
+async function* linesOf(texts: Iterable<string>): AsyncGenerator<string> {
+  let lines: string[] = [];
+  let count = 0;
+  for (const text of texts) {
+    lines.push(`${JSON.stringify({ id: `doc-${count++}`, text })}\n`);
+    if (lines.length < CHUNK_LINES) continue;
+    yield lines.join('');
+    lines = [];
+  }
+  yield lines.join('');
+}
