@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -119,4 +119,30 @@ test('a device that is named and not there ends the start, without a word of onn
     code: 'device_unavailable',
     message: /cuda:0: .*onnxruntime_providers_cuda.*npm rebuild/,
   });
+});
+
+test('DENSE_MODEL gives the dense vectors, MODEL the others, in one answer', async (t) => {
+  const config = await configFor(t, { MODEL: 'tiny-m3', DENSE_MODEL: 'tiny-bert-mean' });
+  const models = await loadModels(config, createLogger(config));
+  try {
+    const [engine] = models.engines;
+    assert.ok(engine !== undefined && models.engines.length === 1);
+    assert.equal(engine.model.name, 'tiny-m3+tiny-bert-mean');
+    type Expected = { text: string; dense: number[]; sparse: { indices: number[] } };
+    const of = async (name: string): Promise<Expected[]> =>
+      JSON.parse(await readFile(join(GOLDEN, name, 'expected.json'), 'utf8'));
+    const [lexical, dense] = [await of('tiny-m3'), await of('tiny-bert-mean')];
+    const shared = lexical.filter(({ text }) => dense.some((other) => other.text === text)).slice(0, 5);
+    assert.equal(shared.length, 5);
+    const texts = await engine.encode(shared.map(({ text }) => text));
+    const { vectors } = await engine.embed(texts, { outputs: ['dense', 'sparse', 'colbert'], lane: 'bulk' });
+    for (const [i, vector] of vectors.entries()) {
+      assert.ok('dense' in vector && vector.dense && vector.sparse && vector.colbert);
+      const wanted = dense.find(({ text }) => text === shared[i]!.text)!.dense;
+      assert.ok(vector.dense.every((value, at) => Math.abs(value - wanted[at]!) <= 1e-5));
+      assert.deepEqual([...vector.sparse.indices], shared[i]!.sparse.indices);
+    }
+  } finally {
+    await models.close();
+  }
 });

@@ -15,6 +15,12 @@ export const MODELS_OPTIONS = {
     [],
     'Further models of one worker, comma-separated, named as MODEL is; requests choose by name.',
   ),
+  denseModel: option(
+    'DENSE_MODEL',
+    Type.String({ minLength: 1 }),
+    undefined,
+    'Another model that gives the dense vectors in place of MODEL’s own, named as MODEL is; sparse and ColBERT vectors stay those of MODEL (docs/models.md).',
+  ),
   modelsDir: option(
     'MODELS_DIR',
     Type.String({ minLength: 1 }),
@@ -31,7 +37,7 @@ export const MODELS_OPTIONS = {
     'MODELS_MEMORY_BYTES',
     count(0),
     0,
-    'Bytes of model files that may be loaded at once; 0: all are loaded at start. With a bound, models of MODELS are loaded on first use and the one unused longest makes room.',
+    'Bytes of model files that may be loaded at once (running takes more memory than that); 0: all are loaded at start. With a bound, models of MODELS are loaded on first use and the one unused longest makes room.',
   ),
   modelDtype: option(
     'MODEL_DTYPE',
