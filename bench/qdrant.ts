@@ -2,12 +2,13 @@
  * How fast points leave for Qdrant: `node bench/qdrant.ts` into the double, and into a real server where
  * QDRANT_TEST_URL names one. 1024 dimensions, 128 ColBERT rows of float16 a text, as shards hold them.
  * `blocked`: the share of time that a device fed by this thread would stand still because of the sink.
+ * Then the built-in model embeds real jobs while Qdrant keeps up, is slow, and is dead: how long its device stands still.
  */
 import { execFileSync, fork } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../packages/core/src/config.ts';
@@ -16,11 +17,13 @@ import { startSinkWriter } from '../packages/core/src/jobs/sinkWriter.ts';
 import { collectionRules } from '../packages/core/src/sinks/qdrant/collection.ts';
 import { resolveDestination, type VectorNames } from '../packages/core/src/sinks/qdrant/destination.ts';
 import { makeCollection } from '../packages/core/src/sinks/qdrant/lifecycle.ts';
-import { openQdrant } from '../packages/core/src/sinks/qdrant/open.ts';
+import { openTarget } from '../packages/core/src/sinks/qdrant/open.ts';
+import { qdrantTargets } from '../packages/core/src/sinks/qdrant/targets.ts';
 import { arrowFile } from '../packages/core/src/vectors/arrow.ts';
 import { columnsOf } from '../packages/core/src/vectors/resultColumns.ts';
 import { OUTPUTS, type TextVectors } from '../packages/core/src/vectors/types.ts';
 import { numbers } from '../test/support/sinkDocuments.ts';
+import { measureStandstill, standstillTable } from './qdrantStandstill.ts';
 
 const DIMS = 1024;
 const ROWS = 128;
@@ -34,6 +37,9 @@ const BATCH_MS = 20;
 const { values: options } = parseArgs({
   options: {
     documents: { type: 'string', default: '2000' },
+    'standstill-documents': { type: 'string', default: '400' },
+    rounds: { type: 'string', default: '3' },
+    seconds: { type: 'string', default: '240' },
     json: { type: 'string', default: 'bench/out' },
   },
 });
@@ -106,8 +112,9 @@ async function pretendDevice(signal: AbortSignal): Promise<number> {
 
 async function measure(server: string, url: string, kind: keyof typeof KINDS, count: number): Promise<Row> {
   const config = loadConfig({ QDRANT_URL: url, QDRANT_TIMEOUT_MS: '120000' });
-  const { connection, close } = openQdrant(config)!;
-  const writer = startSinkWriter(config);
+  const target = qdrantTargets(config).get(undefined)!;
+  const { connection, close } = openTarget(target);
+  const writer = startSinkWriter(target);
   const collection = `bench_${randomUUID()}`;
   const names = KINDS[kind];
   const rules = collectionRules(names, { dense: DIMS, colbert: DIMS, sparse: true });
@@ -156,6 +163,7 @@ async function measure(server: string, url: string, kind: keyof typeof KINDS, co
 }
 
 const count = Number(options.documents);
+const endAtMs = performance.now() + Number(options.seconds) * 1000;
 const child = fork(new URL('./qdrantDoubleProcess.ts', import.meta.url), { stdio: 'inherit' });
 const [doubleUrl] = (await once(child, 'message')) as [string];
 const servers: [string, string][] = [['double', doubleUrl]];
@@ -164,9 +172,19 @@ const rows: Row[] = [];
 for (const [server, url] of servers)
   for (const kind of Object.keys(KINDS) as (keyof typeof KINDS)[])
     rows.push(await measure(server, url, kind, kind === 'all three' ? Math.ceil(count / 10) : count));
-child.disconnect();
 console.table(rows);
+console.log(`the device's time, with ${servers.at(-1)![0]} as Qdrant`);
+const standstill = await measureStandstill(servers.at(-1)![1], {
+  documents: Number(options['standstill-documents']),
+  rounds: Number(options.rounds),
+  endAtMs,
+});
+console.table(standstillTable(standstill));
+child.disconnect();
 const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
 mkdirSync(options.json, { recursive: true });
 const machine = { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version };
-writeFileSync(`${options.json}/qdrant.json`, `${JSON.stringify({ commit, machine, rows }, null, 2)}\n`);
+writeFileSync(
+  `${options.json}/qdrant.json`,
+  `${JSON.stringify({ commit, machine, load: loadavg(), rows, standstill }, null, 2)}\n`,
+);

@@ -79,7 +79,7 @@ export class FaultyProxy {
 
   async #pass(request: IncomingMessage, response: ServerResponse, body: Buffer, lost: boolean) {
     const { method, headers, url = '/' } = request;
-    const { 'transfer-encoding': _, ...passed } = headers;
+    const { 'transfer-encoding': _, 'accept-encoding': __, ...passed } = headers;
     const outgoing = forward(new URL(url, this.#upstream), {
       ...(method !== undefined && { method }),
       headers: { ...passed, 'content-length': body.length },

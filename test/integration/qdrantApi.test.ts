@@ -37,7 +37,7 @@ async function rig(t: TestContext) {
   const writer = {
     write: (
       ...[task, options]: Parameters<typeof writeShard> extends [unknown, ...infer Rest] ? Rest : never
-    ) => writeShard(qdrant, task, options),
+    ) => writeShard(qdrant.of(undefined)!, task, options),
     close: async () => {},
   };
   return {
@@ -47,7 +47,11 @@ async function rig(t: TestContext) {
       await jobs.drain();
       const { signal } = new AbortController();
       for (let ordinal = 0; ordinal < 3; ordinal++)
-        await runSinkShard({ ledger, storage, sink: qdrant, writer, logger }, { jobId: id, ordinal }, signal);
+        await runSinkShard(
+          { ledger, storage, sink: qdrant.of(undefined)!, writer, logger },
+          { jobId: id, ordinal },
+          signal,
+        );
     },
   };
 }

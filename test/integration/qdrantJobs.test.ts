@@ -6,11 +6,12 @@ import type { Backend } from '@trivec/core/backend/backend';
 import { type Config, loadConfig } from '@trivec/core/config';
 import { TrivecError } from '@trivec/core/errors';
 import { JobService } from '@trivec/core/jobs/jobService';
+import { jobView } from '@trivec/core/jobs/jobView';
 import { Reconciler } from '@trivec/core/jobs/reconciler';
 import type { JobRecord } from '@trivec/core/jobs/records';
 import { isEnded } from '@trivec/core/jobs/stateMachine';
 import type { Consumer } from '@trivec/core/queue/workQueue';
-import { openQdrant, type QdrantSink } from '@trivec/core/sinks/qdrant/open';
+import { openQdrant, type QdrantSinks } from '@trivec/core/sinks/qdrant/open';
 import type { BlobStore } from '@trivec/core/storage/blobStore';
 import { openStorage } from '@trivec/core/storage/open';
 import { createMetrics } from '@trivec/core/telemetry/metrics';
@@ -29,9 +30,9 @@ interface Rig {
   storage: BlobStore;
   service: JobService;
   double: QdrantDouble;
-  qdrant: QdrantSink;
+  qdrant: QdrantSinks;
   fingerprint: string;
-  worker(engine?: FakeEngine): Promise<Consumer>;
+  worker(engine?: FakeEngine, config?: Config): Promise<Consumer>;
 }
 
 let rigs = 0;
@@ -62,9 +63,10 @@ async function openRig(t: TestContext, backends: TestBackends): Promise<Rig> {
     double,
     qdrant,
     fingerprint,
-    worker: async (engine = new FakeEngine({ fingerprint })) => {
+    worker: async (engine = new FakeEngine({ fingerprint }), workerConfig = config) => {
       const metrics = createMetrics().worker;
-      const worker = await startWorker({ config, backend, storage, engines: [engine], metrics, logger });
+      const deps = { config: workerConfig, backend, storage, engines: [engine], metrics, logger };
+      const worker = await startWorker(deps);
       workers.push(worker);
       return worker;
     },
@@ -325,6 +327,55 @@ describeBackends('jobs into Qdrant', { LOCK_DURATION_MS: '1000' }, (backends) =>
       [['d7', 'sink_rejected']],
     );
     assert.match(done.errors[0]!.message, /not this one/);
+  });
+
+  test('a key that is refused: the job says so and waits, and goes on when it is taken again', async (t) => {
+    const rig = await openRig(t, backends);
+    const job = await submit(rig);
+    rig.double.fail({
+      when: ({ method, path }) => method !== 'GET' || path === '/collections/docs',
+      kind: 'status',
+      status: 401,
+      message: 'Invalid API key or JWT',
+      times: 10_000,
+    });
+    await rig.worker();
+    const waiting = await until(
+      () => rig.service.get(job.id, ANYONE),
+      ({ sink, shards }) => sink?.waiting !== undefined && shards.stored === shards.total,
+    );
+    assert.equal(waiting.status, 'running');
+    assert.match(waiting.sink!.waiting!.reason, /401: Invalid API key/);
+    assert.deepEqual([waiting.counts.written, waiting.counts.embedded], [0, COUNT]);
+    assert.equal(jobView(waiting, Date.now()).sink?.waiting?.reason, waiting.sink!.waiting!.reason);
+    // Its shards come again after KEY_RETRY_SECONDS or more: not here.
+    await rig.service.cancel(job.id, ANYONE);
+  });
+
+  test('several servers by name: each has its own queue, and none is named by an address', async (t) => {
+    const rig = await openRig(t, backends);
+    const [eu, dead] = [await QdrantDouble.start({ apiKey: 'eu key' }), await QdrantDouble.start()];
+    t.after(async () => {
+      await eu.close();
+      await dead.close();
+    });
+    const config: Config = {
+      ...rig.config,
+      qdrantTargets: JSON.stringify({ eu: { url: eu.url, apiKey: 'eu key' }, dead: { url: dead.url } }),
+    };
+    const qdrant = openQdrant(config)!;
+    t.after(() => qdrant.close());
+    const { backend, storage } = rig;
+    const named = { ...rig, service: new JobService({ backend, storage, config, logger, qdrant }) };
+    await rig.worker(new FakeEngine({ fingerprint: rig.fingerprint }), config);
+    const stuck = await submit(named, { target: 'dead' }, 12);
+    await dead.down();
+    const written = await submit(named, { target: 'eu' }, 12);
+    assert.equal((await ended(named, written.id)).counts.written, 12);
+    assert.equal(eu.points('docs').length, 12);
+    assert.equal((await named.service.get(stuck.id, ANYONE)).status, 'running');
+    await assert.rejects(submit(named, { target: 'us' }), /has no "us" \(it has eu, dead\)/);
+    await named.service.cancel(stuck.id, ANYONE);
   });
 
   test('a collection that vanishes fails the writing, not the job for ever', async (t) => {

@@ -2,11 +2,16 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { TrivecError } from '../../packages/core/src/errors.ts';
 import type { QdrantConnection } from '../../packages/core/src/sinks/qdrant/client.ts';
-import { collectionRules, createBody } from '../../packages/core/src/sinks/qdrant/collection.ts';
+import {
+  collectionRules,
+  createBody,
+  planCollection,
+} from '../../packages/core/src/sinks/qdrant/collection.ts';
 import type { QdrantDestination } from '../../packages/core/src/sinks/qdrant/destination.ts';
 import {
   checkCollection,
   deferIndexing,
+  dropReplacement,
   makeCollection,
   readHnswM,
   restoreIndexing,
@@ -210,6 +215,28 @@ testOnQdrant(
       undefined,
       'the old one is gone',
     );
+  },
+);
+
+testOnQdrant(
+  'replacements swapped in at once: one stands behind the alias, none is left over',
+  async (_t, fixture) => {
+    const { connection, collection, url } = fixture;
+    const plans = ['one', 'two', 'three'].map((jobId) =>
+      planCollection({ ...qdrantDestination(collection), ifExists: 'replace' }, RULES, undefined, jobId),
+    );
+    for (const plan of plans) await makeCollection(connection, plan, RULES);
+    await Promise.all(plans.map((plan) => swapAlias(connection, collection, plan.collection)));
+    const standing = await connection.aliasTarget(collection);
+    // The others' last look may have been before the last swap: the next one is theirs again, after a redelivery.
+    for (const plan of plans)
+      if (plan.collection !== standing) await dropReplacement(connection, collection, plan.collection);
+    await dropReplacement(connection, collection, standing!);
+    const { result } = (await (await fetch(`${url}/collections`)).json()) as {
+      result: { collections: { name: string }[] };
+    };
+    const left = result.collections.map(({ name }) => name).filter((name) => name.startsWith(collection));
+    assert.deepEqual(left, [standing], 'what stands behind the alias is never dropped');
   },
 );
 

@@ -1,7 +1,7 @@
 import type { Backend } from '@trivec/core/backend/backend';
 import type { Config } from '@trivec/core/config';
 import type { JobService } from '@trivec/core/jobs/jobService';
-import type { QdrantSink } from '@trivec/core/sinks/qdrant/open';
+import type { QdrantSinks } from '@trivec/core/sinks/qdrant/open';
 import type { BlobStore } from '@trivec/core/storage/blobStore';
 import type { Metrics } from '@trivec/core/telemetry/metrics';
 import type { Logger } from 'pino';
@@ -32,7 +32,7 @@ export interface ApiDeps {
   /** Shared with a worker in the same process; a registry of its own when absent. */
   metrics?: Metrics;
   /** Where jobs can send their vectors; none where QDRANT_URL is not set. */
-  qdrant?: QdrantSink;
+  qdrant?: QdrantSinks;
   /** An ioredis client on which all API processes count their rate limits together. */
   redis?: unknown;
   /** For how long a list of workers is believed; 250 when absent. */

@@ -16,7 +16,7 @@ export function serveBulk(deps: LaneDeps): Promise<Consumer> {
           metrics.texts.inc({ model, lane: 'bulk' }, outcome.embedded);
           metrics.tokens.inc({ model, lane: 'bulk' }, outcome.tokens);
           logger.debug({ ...data, ...outcome }, 'shard stored');
-          if (outcome.hasDestination) await pass(data);
+          if (outcome.destination) await pass(data, outcome.destination.target);
         }
         metrics.shards.inc({ model, outcome: outcome.stored ? 'stored' : outcome.reason });
       } catch (error) {
@@ -30,9 +30,9 @@ export function serveBulk(deps: LaneDeps): Promise<Consumer> {
   );
 
   /** The shard is stored whatever happens here: the reconciler passes on what was not. */
-  async function pass(pointer: ShardPointer): Promise<void> {
+  async function pass(pointer: ShardPointer, target: string | undefined): Promise<void> {
     try {
-      await passToSink(backend.sinkQueue(), pointer);
+      await passToSink(backend.sinkQueue(target), pointer);
     } catch (error) {
       logger.warn({ ...pointer, err: error }, 'passing a shard on failed; the reconciler will do it');
     }

@@ -3,13 +3,15 @@ import { toTrivecError } from '@trivec/core/errors';
 import { runSinkShard } from '@trivec/core/jobs/sinkStage';
 import { startSinkWriter } from '@trivec/core/jobs/sinkWriter';
 import type { Consumer } from '@trivec/core/queue/workQueue';
-import { openQdrant } from '@trivec/core/sinks/qdrant/open';
+import { Resources } from '@trivec/core/shutdown';
+import { openTarget } from '@trivec/core/sinks/qdrant/open';
+import { type QdrantConfig, type QdrantTarget, qdrantTargets } from '@trivec/core/sinks/qdrant/targets';
 import type { BlobStore } from '@trivec/core/storage/blobStore';
 import type { WorkerMetrics } from '@trivec/core/telemetry/metrics';
 import type { Logger } from 'pino';
 
 export interface SinkLaneDeps {
-  config: Parameters<typeof openQdrant>[0];
+  config: QdrantConfig;
   backend: Backend;
   storage: BlobStore;
   metrics: WorkerMetrics;
@@ -20,14 +22,27 @@ export interface SinkLaneDeps {
 const CONCURRENT_SHARDS = 2;
 
 /**
- * Takes stored shards to their destination. It holds no slot of an engine: a destination that is away stops
- * nothing else. Undefined where QDRANT_URL is not set: somebody else's worker must do it.
+ * Takes stored shards to their destinations, a lane a server: one that is away stops nothing else. It holds no slot of
+ * an engine. Where none is configured, somebody else's worker must do it. Throws `invalid_config`.
  */
-export async function serveSink(deps: SinkLaneDeps): Promise<Consumer | undefined> {
-  const { config, backend, storage, metrics, logger } = deps;
-  const sink = openQdrant(config);
-  if (sink === undefined) return undefined;
-  const writer = startSinkWriter(config);
+export async function serveSinks(deps: SinkLaneDeps): Promise<Consumer> {
+  const lanes = new Resources();
+  try {
+    for (const [name, target] of qdrantTargets(deps.config)) lanes.add(await serveSink(deps, name, target));
+  } catch (error) {
+    await lanes.close();
+    throw error;
+  }
+  return lanes;
+}
+
+async function serveSink(
+  { backend, storage, metrics, logger }: SinkLaneDeps,
+  name: string | undefined,
+  target: QdrantTarget,
+): Promise<Consumer> {
+  const sink = openTarget(target);
+  const writer = startSinkWriter(target);
   const observer = {
     onWritten: (points: number, bytes: number) => {
       metrics.sinkPoints.inc(points);
@@ -36,11 +51,11 @@ export async function serveSink(deps: SinkLaneDeps): Promise<Consumer | undefine
     onRetry: () => metrics.sinkRetries.inc(),
     onSlowDown: () => metrics.sinkSlowDowns.inc(),
   };
-  const consumer = await backend.sinkQueue().consume(
+  const consumer = await backend.sinkQueue(name).consume(
     async ({ data }, signal) => {
       try {
         const outcome = await runSinkShard(
-          { ledger: backend.ledger, storage, sink, writer, logger, observer },
+          { ledger: backend.ledger, storage, target: name, sink, writer, logger, observer },
           data,
           signal,
         );
@@ -55,7 +70,7 @@ export async function serveSink(deps: SinkLaneDeps): Promise<Consumer | undefine
     },
     { concurrency: CONCURRENT_SHARDS },
   );
-  logger.info({ qdrant: sink.connection.description }, 'destination served');
+  logger.info({ target: name, qdrant: sink.connection.description }, 'destination served');
   return {
     close: async () => {
       await consumer.close();

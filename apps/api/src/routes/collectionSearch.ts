@@ -43,8 +43,16 @@ export const collectionSearchRoutes: Routes = async (
       },
     },
     async (request, reply) => {
-      const { collection, query, limit = DEFAULT_LIMIT, mode = 'hybrid', filter, model: name } = request.body;
-      const { connection } = requireSink(qdrant, 'collection');
+      const {
+        target,
+        collection,
+        query,
+        limit = DEFAULT_LIMIT,
+        mode = 'hybrid',
+        filter,
+        model: name,
+      } = request.body;
+      const { connection } = requireSink(qdrant, target, 'collection');
       const signal = clientGone(reply as FastifyReply);
       const model = await models.resolve(name);
       const found = await connection.collectionConfig(collection, { retries: RETRIES });

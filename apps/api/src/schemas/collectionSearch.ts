@@ -1,4 +1,4 @@
-import { CollectionNameSchema } from '@trivec/core/sinks/qdrant/destination';
+import { CollectionNameSchema, TargetSchema } from '@trivec/core/sinks/qdrant/destination';
 import { QDRANT_SEARCH_MODES } from '@trivec/core/sinks/qdrant/search';
 import { Type } from 'typebox';
 import { ModelNameSchema, nullable, WarningSchema } from './common.ts';
@@ -6,6 +6,7 @@ import { ModelNameSchema, nullable, WarningSchema } from './common.ts';
 export const collectionSearchBody = (maxInputChars: number) =>
   Type.Object(
     {
+      target: Type.Optional(TargetSchema),
       collection: CollectionNameSchema,
       query: Type.String({ minLength: 1, maxLength: maxInputChars }),
       limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'Default 10.' })),

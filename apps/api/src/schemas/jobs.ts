@@ -307,6 +307,12 @@ export const JobSchema = Type.Object(
             description: 'Where points are written; aside, while it replaces another.',
           }),
           finished: Type.Boolean({ description: 'Nothing is left to restore or to swap.' }),
+          waiting: nullable(
+            Type.Object(
+              { reason: Type.String(), since: Type.String() },
+              { description: 'Why the destination takes nothing now; it is tried again and again.' },
+            ),
+          ),
           points: Type.Integer(),
           bytes: Type.Integer({ description: 'Of request bodies.' }),
           retries: Type.Integer(),

@@ -14,8 +14,8 @@ export interface Backend {
   readonly redis?: Redis;
   /** The bulk queue of one fingerprint. The same object for the same fingerprint. */
   shardQueue(fingerprint: string): WorkQueue<ShardPointer>;
-  /** Stored shards on their way to a destination, of all models: they need no device. */
-  sinkQueue(): WorkQueue<ShardPointer>;
+  /** Stored shards on their way to a destination, of all models: they need no device. One queue a `target`. */
+  sinkQueue(target?: string): WorkQueue<ShardPointer>;
   /** Throws `backend_unavailable` when it does not answer. */
   ping(): Promise<void>;
   /** Closes what it opened, in reverse order. Idempotent. */

@@ -64,11 +64,11 @@ export async function dequeue(
  */
 export async function enqueueStored(
   ledger: Ledger,
-  sinkQueue: () => WorkQueue<ShardPointer>,
+  sinkQueue: (target: string | undefined) => WorkQueue<ShardPointer>,
   job: JobRecord,
 ): Promise<number> {
   if (job.sink === undefined || job.status === 'paused') return 0;
-  const queue = sinkQueue();
+  const queue = sinkQueue(job.options.destination?.target);
   const { total, written } = job.shards;
   if (isEnded(job) || written === total)
     return job.sink.finished ? 0 : addMissing(queue, 'sink', job.id, [total - 1], () => 0);

@@ -2,7 +2,7 @@ import type { Config } from '../config.ts';
 import { TrivecError } from '../errors.ts';
 import { idempotencyDigest, withDigest } from '../ledger/idempotency.ts';
 import type { LedgerStore } from '../ledger/ledgerStore.ts';
-import type { QdrantSink } from '../sinks/qdrant/open.ts';
+import type { QdrantSinks } from '../sinks/qdrant/open.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { namesPrivateAddress } from '../webhooks/sender.ts';
@@ -29,7 +29,7 @@ export interface IntakeDeps {
     Partial<Pick<Config, 'allowPrivateWebhooks' | 'jobRetentionMs'>>;
   logger: Logger;
   /** What a `destination` needs. */
-  qdrant?: QdrantSink;
+  qdrant?: QdrantSinks;
 }
 
 export interface IntakeInput extends Omit<SubmitInput, 'source'> {

@@ -6,7 +6,7 @@ import { TrivecError } from '../errors.ts';
 import { idempotencyDigest } from '../ledger/idempotency.ts';
 import type { ShardPointer, WorkQueue } from '../queue/workQueue.ts';
 import { type RequestedDestination, resolveDestination } from '../sinks/qdrant/destination.ts';
-import type { QdrantSink } from '../sinks/qdrant/open.ts';
+import type { QdrantSinks } from '../sinks/qdrant/open.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { listCursor, listPosition } from './cursor.ts';
@@ -54,7 +54,7 @@ export interface JobServiceDeps {
     Partial<Pick<Config, 'allowPrivateWebhooks' | 'jobRetentionMs'>>;
   logger: Logger;
   /** What a `destination` needs; none where QDRANT_URL is not set. */
-  qdrant?: QdrantSink;
+  qdrant?: QdrantSinks;
 }
 
 /**
@@ -235,7 +235,8 @@ export class JobService {
     await this.ledger.applyToJob(id, { type: 'cancel' });
     this.room.changed();
     await this.dequeue(job);
-    const { qdrant: sink, backend, logger } = this.deps;
+    const { qdrant, backend, logger } = this.deps;
+    const sink = qdrant?.of(job.options.destination?.target);
     // What was put off at the destination is only known here: restored before it is forgotten.
     if (sink !== undefined) await settleSink({ ledger: backend.ledger, sink, logger }, id);
     await this.ledger.store.deleteJob(id);
@@ -278,7 +279,7 @@ export class JobService {
   /** To the sink queue, what must go there. The reconciler heals this, too. */
   private async passOn(job: JobRecord): Promise<void> {
     try {
-      await enqueueStored(this.ledger, () => this.deps.backend.sinkQueue(), job);
+      await enqueueStored(this.ledger, (target) => this.deps.backend.sinkQueue(target), job);
     } catch (error) {
       this.deps.logger.warn({ err: error, jobId: job.id }, 'passing on failed; the reconciler will do it');
     }

@@ -26,7 +26,14 @@ export function jobView(job: JobRecord, nowMs: number): JobView {
     warnings: warningsOf(job),
     errors: job.errors.map((error) => ({ ...error })),
     sink: job.sink
-      ? { collection: job.sink.collection, finished: job.sink.finished, ...job.sink.counts }
+      ? {
+          collection: job.sink.collection,
+          finished: job.sink.finished,
+          waiting: job.sink.waiting
+            ? { reason: job.sink.waiting.reason, since: new Date(job.sink.waiting.sinceMs).toISOString() }
+            : null,
+          ...job.sink.counts,
+        }
       : null,
     webhook: job.webhook ? webhookView(job.webhook) : null,
     links: { self, results: `${self}/results`, errors: `${self}/errors` },

@@ -71,7 +71,7 @@ export class Reconciler {
     const job = found && (await this.resumeWithRoom(found));
     if (job === undefined) return;
     this.outbox?.offer(job, nowMs);
-    const passed = await enqueueStored(this.ledger, () => this.deps.backend.sinkQueue(), job);
+    const passed = await enqueueStored(this.ledger, (target) => this.deps.backend.sinkQueue(target), job);
     if (passed > 0)
       this.deps.logger.info({ jobId, shards: passed }, 'passed stored shards to the sink queue');
     if (job.status !== 'queued' && job.status !== 'running') return;

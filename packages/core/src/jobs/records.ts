@@ -95,6 +95,8 @@ export interface SinkState {
   /** `toDefer` until the first shard is written; `deferred` until the graph's edges are `hnswM` again. */
   indexing: 'asIs' | 'toDefer' | 'deferred';
   hnswM?: number;
+  /** Why nothing goes on there now, and since when; absent while it goes on. */
+  waiting?: { reason: string; sinceMs: number };
   /** Nothing is left to restore or to swap. A job with a destination does not complete before. */
   finished: boolean;
   counts: SinkCounts;

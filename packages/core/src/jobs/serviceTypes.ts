@@ -115,7 +115,14 @@ export interface JobView {
   /** The first ten; `links.errors` has all. */
   errors: { id: string; code: string; message: string; param?: string }[];
   /** What the destination took; null for a job without one. */
-  sink: ({ collection: string; finished: boolean } & SinkCounts) | null;
+  sink:
+    | ({
+        collection: string;
+        finished: boolean;
+        /** Why nothing goes on there now. */
+        waiting: { reason: string; since: string } | null;
+      } & SinkCounts)
+    | null;
   /** Null for a job without one. `state` is null until the job has ended. */
   webhook: {
     url: string;

@@ -1,3 +1,4 @@
+import type { Config } from '../config.ts';
 import type { Engine } from '../engine/types.ts';
 import { TrivecError, toTrivecError } from '../errors.ts';
 import type { LedgerStore } from '../ledger/ledgerStore.ts';
@@ -23,6 +24,7 @@ export interface ShardRunnerDeps {
   logger: Logger;
   /** What all shards of a process share; the process itself when absent. */
   holder?: ShardHolder;
+  config?: Partial<Pick<Config, 'maxDocumentResultBytes'>>;
 }
 
 export type ShardOutcome =
@@ -32,8 +34,8 @@ export type ShardOutcome =
       failed: number;
       tokens: number;
       durationMs: number;
-      /** It has to go to the sink queue now. */
-      hasDestination: boolean;
+      /** It has to go to the sink queue now, of this server. */
+      destination?: { target: string | undefined };
     }
   /** Nothing was left to do, or somebody else was first. */
   | { stored: false; reason: Extract<TakenShard, { ok: false }>['reason'] };
@@ -89,7 +91,8 @@ async function record(
   const failed = shard.documents - embedded;
   const { ordinal, documents } = shard;
   deps.logger.debug({ jobId: job.id, ordinal, documents, failed, durationMs }, 'shard stored');
-  return { stored: true, embedded, failed, tokens, durationMs, hasDestination: job.sink !== undefined };
+  const destination = job.sink && { target: job.options.destination?.target };
+  return { stored: true, embedded, failed, tokens, durationMs, ...(destination && { destination }) };
 }
 
 /** Every document fails with the reason, so that `retry` can try them again. */
@@ -129,7 +132,7 @@ async function pauseFull(
 type EmbeddedShard = EmbeddedDocuments & { file?: Uint8Array };
 
 async function embedShard(
-  { ledger, storage, engine, logger, holder = THIS_PROCESS }: ShardRunnerDeps,
+  { ledger, storage, engine, logger, holder = THIS_PROCESS, config = {} }: ShardRunnerDeps,
   job: JobRecord,
   shard: ShardRecord,
   signal: AbortSignal,
@@ -156,7 +159,13 @@ async function embedShard(
   const pointer = { jobId: job.id, ordinal: shard.ordinal };
   const flight = await Flight.open(ledger, pointer, holder.id);
   const result = await inFlight(flight, () =>
-    embedShardDocuments(engine, documents, job.options, { signal, beforeBatch, flight, holder }),
+    embedShardDocuments(engine, documents, job.options, {
+      signal,
+      beforeBatch,
+      flight,
+      holder,
+      maxResultBytes: config.maxDocumentResultBytes,
+    }),
   );
   if (result.rows.length === 0) return result;
   try {

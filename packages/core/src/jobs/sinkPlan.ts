@@ -2,7 +2,7 @@ import { TrivecError } from '../errors.ts';
 import { type CollectionPlan, collectionRules } from '../sinks/qdrant/collection.ts';
 import type { QdrantDestination } from '../sinks/qdrant/destination.ts';
 import { checkCollection, makeCollection } from '../sinks/qdrant/lifecycle.ts';
-import type { QdrantSink } from '../sinks/qdrant/open.ts';
+import type { QdrantSink, QdrantSinks } from '../sinks/qdrant/open.ts';
 import type { Output } from '../vectors/types.ts';
 import type { SinkCounts, SinkState } from './records.ts';
 
@@ -33,14 +33,14 @@ export interface SinkPlan {
 
 /**
  * Looks at the destination before anything is embedded or even read; changes nothing there.
- * Throws `invalid_request` (no QDRANT_URL, no output named), `collection_conflict`, `sink_unavailable`, `sink_rejected`.
+ * Throws `invalid_request` (no such server, no output named), `collection_conflict`, `sink_unavailable`, `sink_rejected`.
  */
 export async function planSink(
-  sink: QdrantSink | undefined,
+  sinks: QdrantSinks | undefined,
   destination: QdrantDestination,
   source: SinkSource,
 ): Promise<SinkPlan> {
-  const { connection } = requireSink(sink);
+  const { connection } = requireSink(sinks, destination.target);
   const collection = await checkCollection(
     connection,
     destination,
@@ -55,10 +55,10 @@ export async function planSink(
  * under the name that was asked for stays, empty: another job may have found it meanwhile.
  */
 export async function makeSink(
-  sink: QdrantSink | undefined,
+  sinks: QdrantSinks | undefined,
   { destination, source, collection }: SinkPlan,
 ): Promise<{ state: Omit<SinkState, 'run'>; undo: () => Promise<void> }> {
-  const { connection } = requireSink(sink);
+  const { connection } = requireSink(sinks, destination.target);
   const made = await makeCollection(connection, collection, rulesOf(destination, source));
   const defers = destination.deferIndexing && (made || collection.action === 'replace');
   const swaps = collection.action === 'replace';
@@ -76,10 +76,24 @@ export async function makeSink(
   };
 }
 
-/** `param` is the field of the request that asks for it. */
-export function requireSink(sink: QdrantSink | undefined, param = 'destination'): QdrantSink {
+/** The server that is meant. `param` is the field of the request that asks for it. Throws `invalid_request`. */
+export function requireSink(
+  sinks: QdrantSinks | undefined,
+  target: string | undefined,
+  param = 'destination',
+): QdrantSink {
+  const sink = sinks?.of(target);
   if (sink !== undefined) return sink;
-  throw new TrivecError('invalid_request', `${param}: this server has no Qdrant; set QDRANT_URL.`, { param });
+  if (target === undefined)
+    throw new TrivecError('invalid_request', `${param}: this server has no Qdrant; set QDRANT_URL.`, {
+      param,
+    });
+  const known = sinks === undefined || sinks.names.length === 0 ? 'none' : sinks.names.join(', ');
+  throw new TrivecError(
+    'invalid_request',
+    `${param}: QDRANT_TARGETS has no ${JSON.stringify(target)} (it has ${known}).`,
+    { param: param === 'destination' ? 'destination.target' : 'target' },
+  );
 }
 
 function rulesOf(destination: QdrantDestination, { outputs, denseDims, colbertDims }: SinkSource) {

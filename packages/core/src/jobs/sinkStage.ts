@@ -2,7 +2,14 @@ import { TrivecError } from '../errors.ts';
 import type { LedgerStore } from '../ledger/ledgerStore.ts';
 import type { ShardPointer } from '../queue/workQueue.ts';
 import type { SinkObserver } from '../sinks/qdrant/client.ts';
-import { deferIndexing, readHnswM, restoreIndexing, swapAlias } from '../sinks/qdrant/lifecycle.ts';
+import { isKeyRefused } from '../sinks/qdrant/failure.ts';
+import {
+  deferIndexing,
+  dropReplacement,
+  readHnswM,
+  restoreIndexing,
+  swapAlias,
+} from '../sinks/qdrant/lifecycle.ts';
 import type { QdrantSink } from '../sinks/qdrant/open.ts';
 import type { WriteReport } from '../sinks/qdrant/writer.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
@@ -17,13 +24,15 @@ import {
   type ShardRecord,
   type SinkState,
 } from './records.ts';
-import { lostShard, NOTHING_TO_WRITE } from './sinkWrite.ts';
+import { lostShard, NOTHING_TO_WRITE, waitForKey } from './sinkWrite.ts';
 import type { SinkWriter } from './sinkWriter.ts';
 import { isEnded, SHOWN_ERRORS } from './stateMachine.ts';
 
 export interface SinkStageDeps {
   ledger: LedgerStore;
   storage: BlobStore;
+  /** The server that this lane serves, of QDRANT_TARGETS; absent: the one of QDRANT_URL. */
+  target?: string | undefined;
   /** For everything but points. */
   sink: QdrantSink;
   writer: SinkWriter;
@@ -42,7 +51,7 @@ const CANCEL_CHECK_MS = 1000;
  * The second life of a shard: its stored results go to the destination, then `stored → written` by
  * compare-and-set. Any number of holders may run the same shard: ids are the same each time, and one is
  * counted. Whoever finds that all shards are written, or the job cancelled, puts the destination in order.
- * Throws what is worth another try (`sink_unavailable`, `storage_unavailable`, `backend_unavailable`,
+ * Throws what is worth another try, after the job says so (`sink_unavailable`, `storage_unavailable`, `backend_unavailable`,
  * `shutting_down`).
  */
 export async function runSinkShard(
@@ -50,11 +59,30 @@ export async function runSinkShard(
   pointer: ShardPointer,
   signal: AbortSignal,
 ): Promise<SinkOutcome> {
-  const startedAtMs = Date.now();
   const ledger = new Ledger(deps.ledger);
   const job = await deps.ledger.readJob(pointer.jobId);
   if (job === undefined) return { written: false, reason: 'gone' };
   if (job.status === 'paused') return { written: false, reason: 'paused' };
+  // An ingestion to another server has begun since this was queued.
+  if (job.options.destination?.target !== deps.target) return { written: false, reason: 'other_run' };
+  try {
+    return await writeAndFinish(deps, ledger, job, pointer, signal);
+  } catch (error) {
+    const waits = isKeyRefused(error) ? waitForKey(error) : error;
+    if (waits instanceof TrivecError && waits.code === 'sink_unavailable' && job.sink !== undefined)
+      await ledger.applyToJob(job.id, { type: 'sinkWaits', run: job.sink.run, reason: waits.message });
+    throw waits;
+  }
+}
+
+async function writeAndFinish(
+  deps: SinkStageDeps,
+  ledger: Ledger,
+  job: JobRecord,
+  pointer: ShardPointer,
+  signal: AbortSignal,
+): Promise<SinkOutcome> {
+  const startedAtMs = Date.now();
   if (job.sink === undefined || isEnded(job)) {
     await finishSink(deps, ledger, job, signal);
     return { written: false, reason: job.status === 'cancelled' ? 'cancelled' : 'ended' };
@@ -67,7 +95,7 @@ export async function runSinkShard(
     return { written: false, reason: 'already_written' };
   }
   try {
-    await deferOnce(deps, ledger, job);
+    await deferOnce(deps, ledger, job, signal);
   } catch (error) {
     // What the destination refuses to be put off is not; writing shows whether it is there at all.
     if (!isRefusal(error)) throw error;
@@ -131,7 +159,7 @@ async function write(
 
 /** What another try would only get again. */
 function isRefusal(error: unknown): error is TrivecError {
-  return error instanceof TrivecError && error.code === 'sink_rejected';
+  return error instanceof TrivecError && error.code === 'sink_rejected' && !isKeyRefused(error);
 }
 
 /** The job's id, with the number of the ingestion from the second on: points of an earlier one are told apart. */
@@ -174,13 +202,14 @@ async function deferOnce(
   { ledger: store, sink }: SinkStageDeps,
   ledger: Ledger,
   job: JobRecord,
+  signal: AbortSignal,
 ): Promise<void> {
   if (job.sink?.indexing !== 'toDefer') return;
   const { collection, run } = job.sink;
-  const hnswM = await readHnswM(sink.connection, collection);
+  const hnswM = await readHnswM(sink.connection, collection, { signal });
   const recorded = await ledger.applyToJob(job.id, { type: 'sinkDeferred', run, hnswM });
   if (!recorded.ok) return;
-  await deferIndexing(sink.connection, collection);
+  await deferIndexing(sink.connection, collection, { signal });
   const current = await store.readJob(job.id);
   // Finished or cancelled in between, by someone who thought that this process was dead.
   if (current?.sink === undefined || current.sink.finished || current.sink.run !== run)
@@ -214,8 +243,8 @@ async function finishSink(
   const dropped = isEnded(job) && sink.alias !== undefined;
   let refusal: TrivecError | undefined;
   try {
-    if (dropped) await connection.deleteCollection(sink.collection);
-    else await complete(connection, sink, isEnded(job));
+    if (dropped) await dropReplacement(connection, sink.alias!, sink.collection, { signal });
+    else await complete(connection, sink, isEnded(job), signal);
   } catch (error) {
     if (!isRefusal(error)) throw error;
     refusal = error;
@@ -232,7 +261,9 @@ async function complete(
   connection: QdrantSink['connection'],
   { collection, alias, indexing, hnswM }: SinkState,
   ended: boolean,
+  signal: AbortSignal,
 ): Promise<void> {
-  if (indexing === 'deferred' && hnswM !== undefined) await restoreIndexing(connection, collection, hnswM);
-  if (alias !== undefined && !ended) await swapAlias(connection, alias, collection);
+  if (indexing === 'deferred' && hnswM !== undefined)
+    await restoreIndexing(connection, collection, hnswM, { signal });
+  if (alias !== undefined && !ended) await swapAlias(connection, alias, collection, { signal });
 }

@@ -1,6 +1,7 @@
 import { TrivecError } from '../errors.ts';
 import type { SinkObserver } from '../sinks/qdrant/client.ts';
 import type { QdrantDestination } from '../sinks/qdrant/destination.ts';
+import { isKeyRefused } from '../sinks/qdrant/failure.ts';
 import type { QdrantSink } from '../sinks/qdrant/open.ts';
 import { type WriteReport, writeDocuments } from '../sinks/qdrant/writer.ts';
 import { readArrow } from '../vectors/arrow.ts';
@@ -34,8 +35,9 @@ const NOTHING: Omit<WriteReport, 'failed'> = {
 };
 
 /**
- * Writes a shard. What Qdrant refuses altogether (the key, a collection that is gone) fails every document, and so does
- * a damaged blob, which the next try would find the same; what may heal is thrown: `sink_unavailable`, and the signal's reason.
+ * Writes a shard. What Qdrant refuses altogether (a collection that is gone) fails every document, and so does a damaged
+ * blob, which the next try would find the same; what may heal (a key that is refused, too) is thrown: `sink_unavailable`,
+ * and the signal's reason.
  */
 export async function writeShard(
   sink: QdrantSink,
@@ -60,9 +62,20 @@ export async function writeShard(
       options,
     );
   } catch (error) {
+    if (isKeyRefused(error)) throw waitForKey(error);
     if (!(error instanceof TrivecError) || error.code !== 'sink_rejected') throw error;
     return { ...NOTHING, failed: Array.from(new Set(columns.ids), (id) => ({ id, message: error.message })) };
   }
+}
+
+const KEY_RETRY_SECONDS = 15;
+
+/** As something that may heal: QDRANT_API_KEY is an operator's, and the job has time. */
+export function waitForKey(error: TrivecError): TrivecError {
+  return new TrivecError('sink_unavailable', error.message, {
+    retryAfterSeconds: KEY_RETRY_SECONDS,
+    cause: error,
+  });
 }
 
 function readTask({ results, documents }: WriteTask) {

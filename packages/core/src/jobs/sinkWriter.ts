@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, TrivecError } from '../errors.ts';
-import type { QdrantConfig } from '../sinks/qdrant/open.ts';
+import type { QdrantTarget } from '../sinks/qdrant/targets.ts';
 import type { WriteReport } from '../sinks/qdrant/writer.ts';
 import type { WriteOptions, WriteTask } from './sinkWrite.ts';
 
@@ -28,7 +28,7 @@ interface Pending {
  * A thread that prints vectors as JSON and sends them: hundreds of megabytes a shard of ColBERT, which the thread that
  * feeds the device and answers requests must not be kept with.
  */
-export function startSinkWriter(config: QdrantConfig): SinkWriter {
+export function startSinkWriter(target: QdrantTarget): SinkWriter {
   const pending = new Map<number, Pending>();
   let thread: Worker | undefined;
   let lastId = 0;
@@ -43,7 +43,7 @@ export function startSinkWriter(config: QdrantConfig): SinkWriter {
 
   function start(): Worker {
     const worker = new Worker(new URL('./sinkWriterThread.ts', import.meta.url), {
-      workerData: plain(config),
+      workerData: target,
     });
     worker.on('message', receive);
     worker.on('error', (error: Error) => fail(error.message));
@@ -116,23 +116,4 @@ function movable({ results, documents }: WriteTask): ArrayBuffer[] {
       ? [bytes.buffer]
       : [],
   );
-}
-
-function plain(config: QdrantConfig): QdrantConfig {
-  const {
-    qdrantUrl,
-    qdrantApiKey,
-    qdrantTimeoutMs,
-    qdrantConcurrency,
-    qdrantRequestBytes,
-    qdrantRequestPoints,
-  } = config;
-  return {
-    qdrantUrl,
-    qdrantApiKey,
-    qdrantTimeoutMs,
-    qdrantConcurrency,
-    qdrantRequestBytes,
-    qdrantRequestPoints,
-  };
 }

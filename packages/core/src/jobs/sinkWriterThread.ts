@@ -1,13 +1,13 @@
 /** Entry of the thread behind `startSinkWriter`: one connection pool, any number of shards at once. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { toTrivecError } from '../errors.ts';
-import { openQdrant, type QdrantConfig } from '../sinks/qdrant/open.ts';
-import { requireSink } from './sinkPlan.ts';
+import { openTarget } from '../sinks/qdrant/open.ts';
+import type { QdrantTarget } from '../sinks/qdrant/targets.ts';
 import { writeShard } from './sinkWrite.ts';
 import type { FromWriter, ToWriter } from './sinkWriter.ts';
 
 const port = parentPort!;
-const sink = requireSink(openQdrant(workerData as QdrantConfig));
+const sink = openTarget(workerData as QdrantTarget);
 const running = new Map<number, AbortController>();
 const reply = (message: FromWriter) => port.postMessage(message);
 

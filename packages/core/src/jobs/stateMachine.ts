@@ -50,12 +50,13 @@ export interface RetryEvent {
 }
 
 /**
- * `sinkDeferred`: indexing is about to be put off. `sinkFinished`: nothing is left to restore or to swap, or the
+ * `sinkDeferred`: indexing is about to be put off. `sinkWaits`: the destination takes nothing now, and why. `sinkFinished`: nothing is left to restore or to swap, or the
  * destination refuses it for good (`error`). `run` is the ingestion that they are of: one that comes late must not be
  * taken for the next one's, which may go elsewhere.
  */
 export type SinkEvent =
   | { type: 'sinkDeferred'; run: number; hnswM: number }
+  | { type: 'sinkWaits'; run: number; reason: string }
   | { type: 'sinkFinished'; run: number; error?: DocumentError };
 
 export interface IngestEvent {
@@ -106,6 +107,7 @@ export type Refusal =
   | 'not_ended'
   | 'nothing_stored'
   | 'no_sink'
+  | 'already_waiting'
   | 'other_run'
   | 'sink_open'
   | 'not_due'
@@ -165,7 +167,26 @@ function decideJob(job: JobRecord, event: JobEvent, nowMs: number): Transition {
       if (job.sink?.indexing !== 'toDefer') return refuse('no_sink');
       if (job.sink.run !== event.run) return refuse('other_run');
       return changed({ ...job, sink: { ...job.sink, indexing: 'deferred', hnswM: event.hnswM } });
+    case 'sinkWaits':
+      return waitForSink(job, event, nowMs);
   }
+}
+
+/** The first of a row says since when. */
+function waitForSink(
+  job: JobRecord,
+  { run, reason }: Extract<SinkEvent, { type: 'sinkWaits' }>,
+  nowMs: number,
+): Transition {
+  if (job.sink === undefined || job.sink.finished) return refuse('no_sink');
+  if (job.sink.run !== run) return refuse('other_run');
+  if (job.sink.waiting?.reason === reason) return refuse('already_waiting');
+  const sinceMs = job.sink.waiting?.sinceMs ?? nowMs;
+  return changed({ ...job, sink: { ...job.sink, waiting: { reason, sinceMs } } });
+}
+
+function noLongerWaiting({ waiting: _, ...sink }: SinkState): SinkState {
+  return sink;
 }
 
 /** What a client pauses stays paused, also when the system had paused it before. */
@@ -223,7 +244,7 @@ function finishSink(
   if (job.sink.run !== run) return refuse('other_run');
   const next: JobRecord = {
     ...job,
-    sink: { ...job.sink, finished: true },
+    sink: { ...noLongerWaiting(job.sink), finished: true },
     errors: [...(error ? [error] : []), ...job.errors].slice(0, SHOWN_ERRORS),
   };
   return changed(isEnded(job) ? next : closeIfDone(next, nowMs));
@@ -294,7 +315,9 @@ function writeShard(job: JobRecord, shard: ShardRecord, event: ShardWritten, now
     counts: { ...job.counts, written: job.counts.written + event.documents },
     shards: { ...job.shards, written: job.shards.written + 1 },
     errors: [...job.errors, ...(event.errors ?? [])].slice(0, SHOWN_ERRORS),
-    ...(job.sink && { sink: { ...job.sink, counts: addCounts(job.sink.counts, event.counts) } }),
+    ...(job.sink && {
+      sink: { ...noLongerWaiting(job.sink), counts: addCounts(job.sink.counts, event.counts) },
+    }),
   };
   const written: ShardRecord = {
     ...shard,

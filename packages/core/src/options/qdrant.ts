@@ -18,6 +18,13 @@ export const QDRANT_OPTIONS = {
       secret: true,
     },
   ),
+  qdrantTargets: option(
+    'QDRANT_TARGETS',
+    Type.String({ minLength: 2 }),
+    undefined,
+    'More Qdrant servers, for `destination.target`: JSON, a name each: {"eu": {"url": "http://qdrant-eu:6333", "apiKey": "…"}}.',
+    { secret: true },
+  ),
   qdrantTimeoutMs: option(
     'QDRANT_TIMEOUT_MS',
     count(1),

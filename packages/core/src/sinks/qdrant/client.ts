@@ -38,7 +38,7 @@ export interface SinkObserver {
 const MAX_PAUSE_MS = 60_000;
 const MAX_RETRY_DELAY_MS = 10_000;
 
-interface RequestOptions {
+export interface RequestOptions {
   signal?: AbortSignal | undefined;
   observer?: SinkObserver | undefined;
   /** Instead of the server's own number. */

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { OUTPUTS, type Output } from '../../vectors/types.ts';
+import { TARGET_NAME } from './targets.ts';
 
 export const COLBERT_OVERFLOWS = ['chunk', 'pool', 'drop', 'fail'] as const;
 /**
@@ -26,13 +27,20 @@ export const CollectionNameSchema = Type.String({
   minLength: 1,
   maxLength: 200,
   pattern: '^[^<>:"/\\\\|?*\\x00-\\x1f]+$',
-  description: 'Of the Qdrant that QDRANT_URL names.',
+  description: "A collection's name, or an alias.",
+});
+
+/** A server by the name that the configuration gives it: never an address. */
+export const TargetSchema = Type.String({
+  pattern: TARGET_NAME,
+  description: 'A server of QDRANT_TARGETS; without it the one of QDRANT_URL.',
 });
 
 /** A job's `destination` as a client gives it. */
 export const DestinationSchema = Type.Object(
   {
     type: Type.Literal('qdrant'),
+    target: Type.Optional(TargetSchema),
     collection: CollectionNameSchema,
     create: Type.Optional(
       Type.Boolean({ description: 'Make the collection if there is none (default true).' }),
@@ -82,6 +90,8 @@ export type RequestedDestination = Static<typeof DestinationSchema>;
 /** A job's `destination`, defaults filled in. The server's address is configuration, never part of it. */
 export interface QdrantDestination {
   type: 'qdrant';
+  /** A server of QDRANT_TARGETS; absent: the one of QDRANT_URL. */
+  target?: string;
   collection: string;
   /** Make the collection if there is none. */
   create: boolean;
@@ -103,6 +113,7 @@ export function resolveDestination(requested: RequestedDestination): QdrantDesti
     requested;
   return {
     type: 'qdrant',
+    ...(requested.target !== undefined && { target: requested.target }),
     collection: requested.collection,
     create: requested.create ?? true,
     vectors,

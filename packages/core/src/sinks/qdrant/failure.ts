@@ -27,6 +27,14 @@ export class QdrantFailure extends TrivecError {
   }
 }
 
+/**
+ * The key is wrong, or may only read: nothing that a document could help, and an operator can. In the background
+ * it is waited for like a server that is away.
+ */
+export function isKeyRefused(error: unknown): error is QdrantFailure {
+  return error instanceof QdrantFailure && (error.httpStatus === 401 || error.httpStatus === 403);
+}
+
 const OVERLOADED = new Set([408, 429, 503]);
 
 /** An answer that is not 2xx. `data` is the body, parsed if it was JSON. */

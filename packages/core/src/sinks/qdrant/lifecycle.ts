@@ -1,5 +1,5 @@
 import { TrivecError } from '../../errors.ts';
-import type { QdrantConnection } from './client.ts';
+import type { QdrantConnection, RequestOptions } from './client.ts';
 import {
   type CollectionPlan,
   type CollectionRules,
@@ -51,34 +51,64 @@ export async function makeCollection(
 }
 
 /** The collection's HNSW edges as they are: to be written down before `deferIndexing` sets them to 0. */
-export async function readHnswM(connection: QdrantConnection, collection: string): Promise<number> {
-  const config = await connection.collectionConfig(collection);
+export async function readHnswM(
+  connection: QdrantConnection,
+  collection: string,
+  options: RequestOptions = {},
+): Promise<number> {
+  const config = await connection.collectionConfig(collection, options);
   const m = config?.hnsw_config.m;
   return m === undefined || m === 0 ? DEFAULT_HNSW_M : m;
 }
 
 /** No graph is built until `restoreIndexing`. */
-export async function deferIndexing(connection: QdrantConnection, collection: string): Promise<void> {
-  await connection.setHnswM(collection, 0);
+export async function deferIndexing(
+  connection: QdrantConnection,
+  collection: string,
+  options: RequestOptions = {},
+): Promise<void> {
+  await connection.setHnswM(collection, 0, options);
 }
 
-export async function restoreIndexing(connection: QdrantConnection, collection: string, m: number) {
-  await connection.setHnswM(collection, m);
+export async function restoreIndexing(
+  connection: QdrantConnection,
+  collection: string,
+  m: number,
+  options: RequestOptions = {},
+): Promise<void> {
+  await connection.setHnswM(collection, m, options);
 }
 
 /**
  * Puts a finished replacement behind the name that was asked for. From one alias to another it is one step
  * for searchers. A collection of that very name must go first, because Qdrant has one namespace for both:
- * then searches fail for a moment. What an earlier replacement left behind is deleted. Again is harmless.
+ * then searches fail for a moment. What an earlier replacement left behind is deleted; so is this one, where another
+ * replacement of the same name was swapped in at the same moment. Again is harmless.
  */
 export async function swapAlias(
   connection: QdrantConnection,
   alias: string,
   collection: string,
+  options: RequestOptions = {},
 ): Promise<void> {
-  const previous = await connection.aliasTarget(alias);
-  if (previous === collection) return;
-  if (previous === undefined) await connection.deleteCollection(alias);
-  await connection.setAlias(alias, collection);
-  if (previous !== undefined && isAsideOf(previous, alias)) await connection.deleteCollection(previous);
+  const previous = await connection.aliasTarget(alias, options);
+  if (previous !== collection) {
+    if (previous === undefined) await connection.deleteCollection(alias, options);
+    await connection.setAlias(alias, collection, options);
+    if (previous !== undefined && isAsideOf(previous, alias))
+      await connection.deleteCollection(previous, options);
+  }
+  const now = await connection.aliasTarget(alias, options);
+  if (now !== undefined && now !== collection) await connection.deleteCollection(collection, options);
+}
+
+/** A replacement that will not be finished goes, unless it stands behind its alias already. Again is harmless. */
+export async function dropReplacement(
+  connection: QdrantConnection,
+  alias: string,
+  collection: string,
+  options: RequestOptions = {},
+): Promise<void> {
+  if ((await connection.aliasTarget(alias, options)) !== collection)
+    await connection.deleteCollection(collection, options);
 }
