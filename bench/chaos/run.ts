@@ -157,10 +157,13 @@ async function runIn(
   };
 }
 
-/** Every other disturbed job replaces what the one before it built. Chunks, so that a document is several points. */
+/**
+ * Every other job, the undisturbed one first, replaces what was built under one name before. Chunks, so that a document
+ * is several points.
+ */
 function jobOptions(prefix: string | undefined, round: number): Record<string, string> {
   if (prefix === undefined) return { outputs: 'dense' };
-  const replaces = round > 0 && round % 2 === 0;
+  const replaces = round < 2 || round % 2 === 1;
   const collection = replaces ? `${prefix}replaced` : `${prefix}${round}`;
   return {
     outputs: 'dense,sparse,colbert',

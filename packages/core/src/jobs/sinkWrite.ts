@@ -1,7 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TrivecError } from '../errors.ts';
 import type { SinkObserver } from '../sinks/qdrant/client.ts';
 import type { QdrantDestination } from '../sinks/qdrant/destination.ts';
-import { isKeyRefused } from '../sinks/qdrant/failure.ts';
+import { isKeyRefused, QdrantFailure } from '../sinks/qdrant/failure.ts';
 import type { QdrantSink } from '../sinks/qdrant/open.ts';
 import { type WriteReport, writeDocuments } from '../sinks/qdrant/writer.ts';
 import { readArrow } from '../vectors/arrow.ts';
@@ -48,19 +49,22 @@ export async function writeShard(
   if (read === undefined)
     return lostShard('The results or the documents of a shard are damaged in the storage.');
   const { columns, documents } = read;
+  const target = {
+    connection: sink.connection,
+    collection: task.collection,
+    destination: task.destination,
+    jobId: task.mark,
+    limits: sink.limits,
+    concurrency: sink.concurrency,
+  };
+  const write = () => writeDocuments(target, sinkDocuments(columns, documents), options);
   try {
-    return await writeDocuments(
-      {
-        connection: sink.connection,
-        collection: task.collection,
-        destination: task.destination,
-        jobId: task.mark,
-        limits: sink.limits,
-        concurrency: sink.concurrency,
-      },
-      sinkDocuments(columns, documents),
-      options,
-    );
+    return await write().catch(async (error: unknown) => {
+      if (!isMissing(error)) throw error;
+      // Another job may be putting a replacement in its place: then it is there again in a moment.
+      await sleep(MISSING_RETRY_MS, undefined, { signal: options.signal });
+      return await write();
+    });
   } catch (error) {
     if (isKeyRefused(error)) throw waitForKey(error);
     if (!(error instanceof TrivecError) || error.code !== 'sink_rejected') throw error;
@@ -69,6 +73,11 @@ export async function writeShard(
 }
 
 const KEY_RETRY_SECONDS = 15;
+const MISSING_RETRY_MS = 500;
+
+function isMissing(error: unknown): boolean {
+  return error instanceof QdrantFailure && error.httpStatus === 404;
+}
 
 /** As something that may heal: QDRANT_API_KEY is an operator's, and the job has time. */
 export function waitForKey(error: TrivecError): TrivecError {
