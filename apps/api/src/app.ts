@@ -108,7 +108,10 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
   const apiKeys = new ApiKeys(config);
   assertBindAllowed(config, { hasKeys: apiKeys.size > 0 });
   const metrics = deps.metrics ?? createMetrics();
-  const models = new ModelDirectory(backend.registry, config.model, { cacheMs: deps.registryCacheMs });
+  const models = new ModelDirectory(backend.registry, config.model, {
+    cacheMs: deps.registryCacheMs,
+    aliases: config.modelAliases,
+  });
   const batchTokens = (fingerprint: string) => models.batchTokens(fingerprint);
   const admission = new Admission({ ...config, batchTokens });
   const limits = new RateLimits({ config, metrics, logger, redis: deps.redis });

@@ -22,19 +22,25 @@ export class ModelDirectory {
   readonly #registry: Pick<WorkerRegistry, 'list'>;
   readonly #configured: string;
   readonly #cacheMs: number;
+  /** What clients may call a model, and its name. */
+  readonly #aliases: ReadonlyMap<string, string>;
   #cached: { workers: Promise<WorkerAnnouncement[]>; readAtMs: number } | undefined;
   /** The last list that was read: what admission goes by, without a wait. */
   #lastWorkers: readonly WorkerAnnouncement[] = [];
 
-  /** `cacheMs`: for how long a list of workers is believed. */
+  /** `cacheMs`: for how long a list of workers is believed. `aliases`: as MODEL_ALIASES has them. */
   constructor(
     registry: Pick<WorkerRegistry, 'list'>,
     configured: string,
-    { cacheMs = REGISTRY_CACHE_MS }: { cacheMs?: number | undefined } = {},
+    {
+      cacheMs = REGISTRY_CACHE_MS,
+      aliases = [],
+    }: { cacheMs?: number | undefined; aliases?: readonly string[] } = {},
   ) {
     this.#registry = registry;
     this.#configured = configured;
     this.#cacheMs = cacheMs;
+    this.#aliases = new Map(aliases.map((one) => one.split('=', 2) as [string, string]));
   }
 
   /** Padded tokens that all workers of a fingerprint run in one batch each, as last heard; 0 without any. */
@@ -85,8 +91,10 @@ export class ModelDirectory {
   }
 
   /** `unknown_model` with the names there are; `model_unavailable` where the name is right and no worker is there. */
-  async resolve(name: string | undefined): Promise<ModelInfo> {
+  async resolve(asked: string | undefined): Promise<ModelInfo> {
     const served = await this.served();
+    const isServed = served.some(({ model }) => model.name === asked);
+    const name = asked === undefined || isServed ? asked : (this.#aliases.get(asked) ?? asked);
     const wanted = name ?? this.#configured;
     const found =
       served.find(({ model, isDefault }) => (name === undefined ? isDefault : model.name === name)) ??

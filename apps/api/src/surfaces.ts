@@ -50,6 +50,7 @@ export const SURFACES = {
     routes: {
       'POST /v1/embeddings': 'Dense vectors, as float or base64; the further fields of POST /embeddings, too',
       'GET /v1/models': 'Models',
+      'GET /v1/models/{model}': 'One model',
       'POST /v1/sparse-embeddings': 'Sparse vectors',
       'POST /v1/embeddings:both': 'Dense and sparse vectors',
     },

@@ -15,6 +15,8 @@ test('a fraction where the query takes an integer is refused, not cut off', asyn
   const response = await postLines('/jobs?dimensions=1.5', '{"id":"a","text":"b"}\n');
   assertError(response, 400, 'invalid_request', /dimensions must be an integer/, 'dimensions');
   assertError(await get('/jobs?limit=1.5'), 400, 'invalid_request', /limit must be an integer/, 'limit');
+  for (const odd of ['true', '', '%20', 'two', '1e400'])
+    assertError(await get(`/jobs?limit=${odd}`), 400, 'invalid_request', /limit must be an integer/, 'limit');
   assert.equal((await get('/jobs?limit=2')).statusCode, 200);
 });
 

@@ -134,3 +134,19 @@ test('a closing server ends what is in flight and refuses what comes', async (t)
   assert.match(await inFlight.answer, /^HTTP\/1\.1 200 OK/);
   await closed;
 });
+
+test('a wrong method is told apart from a wrong path on every surface, with what there is', async (t) => {
+  const { request } = await apiRig(t);
+  for (const [url, method, allow] of [
+    ['/v1/embeddings:both', 'GET', 'POST'],
+    ['/tei/embed', 'GET', 'POST'],
+    ['/tei/health', 'DELETE', 'GET, HEAD'],
+    ['/infinity/embeddings', 'PUT', 'POST'],
+    ['/smart-embedder/embeddings/', 'GET', 'POST'],
+  ] as const) {
+    const response = await request({ method, url });
+    assert.deepEqual([response.statusCode, response.headers.allow], [405, allow], url);
+    assert.match(response.body, new RegExp(`${method} is not a method of this path`));
+    assert.equal((await request({ method, url: `${url}x` })).statusCode, 404);
+  }
+});

@@ -5,6 +5,13 @@ import fp from 'fastify-plugin';
 import { type Load, OverloadedError } from '../admission.ts';
 import { requestId } from './requests.ts';
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Why no route has answered: no such path, or another method; then with the header `allow`. */
+    nothingHere(request: FastifyRequest, reply: FastifyReply): TrivecError;
+  }
+}
+
 export interface ErrorBody {
   error: { code: string; message: string; param: string | null; requestId: string };
 }
@@ -17,21 +24,16 @@ export const errors = fp<{ maxBodyBytes: number }>(
     app.setErrorHandler((error, request, reply) => {
       sendError(fromAny(error, maxBodyBytes), request, reply);
     });
-    app.setNotFoundHandler((request, reply) => {
+    app.decorate('nothingHere', (request: FastifyRequest, reply: FastifyReply) => {
       const path = request.url.split('?', 1)[0] ?? '';
       const methods = routes.methodsAt(path);
-      if (methods.length === 0) {
-        sendError(
-          new TrivecError('not_found', 'There is no such path; GET /docs lists them.'),
-          request,
-          reply,
-        );
-        return;
-      }
+      if (methods.length === 0)
+        return new TrivecError('not_found', 'There is no such path; GET /docs lists them.');
       reply.header('allow', methods.join(', '));
       const message = `${request.method} is not a method of this path; it has ${methods.join(', ')}.`;
-      sendError(new TrivecError('method_not_allowed', message), request, reply);
+      return new TrivecError('method_not_allowed', message);
     });
+    app.setNotFoundHandler((request, reply) => sendError(app.nothingHere(request, reply), request, reply));
   },
   { name: 'errors' },
 );
@@ -89,7 +91,7 @@ export function speakErrors(
   );
   if (!ownsPrefix) return;
   app.setNotFoundHandler((request, reply) =>
-    sendError(new TrivecError('not_found', 'There is no such path.'), request, reply, speak),
+    sendError(app.nothingHere(request, reply), request, reply, speak),
   );
 }
 
@@ -172,7 +174,11 @@ class RouteMethods {
       const source = url
         .split('/')
         .map((part) =>
-          part.startsWith(':') ? '[^/]+' : part === '*' ? '.*' : part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'),
+          part.startsWith(':')
+            ? '[^/]+'
+            : part === '*'
+              ? '.*'
+              : part.replaceAll('::', ':').replace(/[.*+?^${}()|[\]\\]/g, '\\$&'),
         )
         .join('/');
       entry = { matches: new RegExp(`^${source}/?$`), methods: new Set() };

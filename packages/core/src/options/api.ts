@@ -60,6 +60,12 @@ export const API_OPTIONS = {
     'native',
     "The surface whose paths the root answers, too; it hides trivec's own where both have one. Every surface also stands under its prefix.",
   ),
+  modelAliases: option(
+    'MODEL_ALIASES',
+    Type.Array(Type.String({ pattern: '^[^=]{1,256}=[^=]{1,256}$' })),
+    [],
+    'What clients may call a model: `name=model`, comma-separated, such as `text-embedding-3-small=bge-m3` for code whose model name is fixed.',
+  ),
   maxBodyBytes: option('MAX_BODY_BYTES', count(1), 16 * 1024 ** 2, 'Bytes of a JSON body.'),
   maxInputs: option('MAX_INPUTS', count(1, 100_000), 2048, 'Texts of one request to POST /embeddings.'),
   maxInputChars: option(

@@ -13,6 +13,9 @@ import { peerResponses } from './peer.ts';
 
 const STATUSES = [400, 401, 403, 404, 413, 415, 422, 429, 500, 503, 504] as const;
 const tags = ['infinity'];
+/** What its clients send who name no model. */
+const NO_MODEL = 'default/not-specified';
+const askedModel = (model: string | undefined) => (model === NO_MODEL ? undefined : model);
 
 const ErrorSchema = Type.Object({
   error: Type.Object({
@@ -58,7 +61,8 @@ export const infinityRoutes: Routes = async (app, { services }) => {
       },
     },
     async (request, reply) => {
-      const { input, model, encoding_format, dimensions } = request.body;
+      const { input, encoding_format, dimensions } = request.body;
+      const model = askedModel(request.body.model);
       const body = await embeddingsAnswer(
         services,
         {
@@ -120,7 +124,7 @@ export const infinityRoutes: Routes = async (app, { services }) => {
         raw_scores = false,
         top_n,
       } = request.body;
-      const model = await models.resolveScorer(name);
+      const model = await models.resolveScorer(askedModel(name));
       const { scores, tokens } = await scorer.score(
         model,
         {

@@ -1,10 +1,11 @@
+import { TrivecError } from '@trivec/core/errors';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import { clientGone } from '../../clientGone.ts';
 import { speakErrors } from '../../plugins/errors.ts';
-import { SparseSchema } from '../../schemas/common.ts';
+import { ModelNameSchema, SparseSchema } from '../../schemas/common.ts';
 import { EmbeddingsSchema, embeddingsBody, UsageSchema } from '../../schemas/embeddings.ts';
-import { ModelsSchema } from '../../schemas/models.ts';
+import { ModelSchema, ModelsSchema } from '../../schemas/models.ts';
 import type { Routes } from '../../services.ts';
 import { textInputs } from '../../textInputs.ts';
 import { printed } from '../../vectorBody.ts';
@@ -58,6 +59,27 @@ export const openAiRoutes: Routes = async (app, { services }) => {
       },
     },
     () => modelList(models),
+  );
+
+  app.get(
+    '/v1/models/:model',
+    {
+      schema: {
+        summary: 'One model (the path of OpenAI)',
+        tags: ['openai'],
+        params: Type.Object({ model: ModelNameSchema }),
+        response: responses(ModelSchema),
+      },
+    },
+    async (request) => {
+      const { name } = await models.resolve(request.params.model);
+      const found = (await modelList(models)).data.find(({ id }) => id === name);
+      if (found === undefined)
+        throw new TrivecError('model_unavailable', 'No worker serves this model any more.', {
+          param: 'model',
+        });
+      return found;
+    },
   );
 
   for (const [path, withDense] of [
