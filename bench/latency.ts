@@ -43,6 +43,7 @@ await withFolder(async (folder) => {
   const passMs = await barePass(model.description.graphFile);
   const table: Record<string, Row> = {};
   const processes: Record<string, Row[]> = {};
+  const engines: Record<string, unknown[]> = {};
   for (const backend of backends) {
     const service = await startService({ backend, env: model.env });
     try {
@@ -70,6 +71,7 @@ await withFolder(async (folder) => {
             'resident (MB)': Math.round(rssBytes / 1e6),
           }),
         );
+        engines[backend] = await service.engines();
         await job?.end();
       }
     } finally {
@@ -81,13 +83,14 @@ await withFolder(async (folder) => {
     console.table(rows);
   }
   console.log(
-    `a bare forward pass of ${tokens} tokens: ${passMs.toFixed(1)} ms; maxBulkBatchMs ${maxBulkBatchMs}`,
+    `a bare forward pass of ${tokens} tokens: ${passMs.toFixed(1)} ms; maxBulkBatchMs ${maxBulkBatchMs}: under load the P95 ` +
+      `of one client should stay below ${(maxBulkBatchMs + passMs + 20).toFixed(0)} ms`,
   );
   await report(`latency-${size}-${dtype}`, {
     settings: { backends, model: size, dtype, clients: clientCounts, seconds, tokens, maxBulkBatchMs },
     loadBefore,
     table,
-    figures: { barePassMs: passMs, processes },
+    figures: { barePassMs: passMs, engines, processes },
   });
 });
 

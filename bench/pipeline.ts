@@ -53,6 +53,7 @@ await withFolder(async (folder) => {
   const [jobSpeeds, bareSpeeds]: [number[], number[]] = [[], []];
   const service = await startService({ backend, env: model.env });
   let processes: Awaited<ReturnType<typeof service.processes>>;
+  let engines: unknown[];
   try {
     await runJob(service.url, texts.slice(0, 32));
     await service.resetDelays();
@@ -67,6 +68,7 @@ await withFolder(async (folder) => {
       longestMs = Math.max(longestMs, performance.now() - startedAtMs);
     }
     processes = await service.processes();
+    engines = await service.engines();
   } finally {
     await service.stop();
   }
@@ -89,7 +91,7 @@ await withFolder(async (folder) => {
       job: { 'real tokens/s': Math.round(median(jobSpeeds)), 'job ÷ bare': median(ratios).toFixed(3) },
       'bare loop': { 'real tokens/s': Math.round(median(bareSpeeds)), 'job ÷ bare': '' },
     },
-    figures: { ratios, sweep, tokenizeSeconds, processes, breakdown },
+    figures: { ratios, sweep, tokenizeSeconds, engines, processes, breakdown },
   });
 });
 

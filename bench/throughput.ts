@@ -50,6 +50,7 @@ await withFolder(async (folder) => {
     return loop.wallMs / 1000;
   };
   let processes: Awaited<ReturnType<typeof service.processes>>;
+  let engines: unknown[];
   try {
     await ask(textsOf(lengths.slice(0, 64), model.words, 999));
     await service.resetDelays();
@@ -63,6 +64,7 @@ await withFolder(async (folder) => {
       longestMs = Math.max(longestMs, performance.now() - startedAtMs);
     }
     processes = await service.processes();
+    engines = await service.engines();
   } finally {
     poster.close();
     await service.stop();
@@ -78,6 +80,6 @@ await withFolder(async (folder) => {
       },
       job: { 'texts/s': median(jobRates).toFixed(1), 'requests ÷ job': '' },
     },
-    figures: { ratios, processes },
+    figures: { ratios, engines, processes },
   });
 });

@@ -5,12 +5,14 @@ import { TrivecClient } from '@trivec/cli/client';
 const POLL_MS = 50;
 
 export interface JobRun {
+  /** From the first byte sent until the job was seen completed. */
   seconds: number;
+  /** From the first shard taken until the last was stored, by the server's clock. */
+  workSeconds: number;
   tokens: number;
-  startedAtMs: number;
 }
 
-/** From the first byte sent until the job is seen completed. Throws where a document failed. */
+/** Resolves when the job is seen completed. Throws where a document failed. */
 export async function runJob(url: string, texts: readonly string[], outputs = ['dense']): Promise<JobRun> {
   const client = new TrivecClient(url);
   const startedAtMs = performance.now();
@@ -18,7 +20,11 @@ export async function runJob(url: string, texts: readonly string[], outputs = ['
   for (;;) {
     const job = await client.job(id);
     if (job.status === 'completed' && job.counts.failed === 0)
-      return { seconds: (performance.now() - startedAtMs) / 1000, tokens: job.tokens, startedAtMs };
+      return {
+        seconds: (performance.now() - startedAtMs) / 1000,
+        workSeconds: (Date.parse(job.finishedAt!) - Date.parse(job.startedAt!)) / 1000,
+        tokens: job.tokens,
+      };
     if (!['queued', 'running', 'completed'].includes(job.status) || job.counts.failed > 0)
       throw new Error(`The job is ${job.status}: ${JSON.stringify(job.errors)}`);
     await sleep(POLL_MS);

@@ -24,6 +24,8 @@ export interface ProcessFigures {
 export interface Service {
   url: string;
   backendUrl: string;
+  /** What `GET /info` says of the engines: budget of a batch, its cost, rate. */
+  engines(): Promise<unknown[]>;
   /** Of the Node processes, by program. */
   processes(): Promise<ProcessFigures[]>;
   /** What is measured from now on: the delays since. */
@@ -101,7 +103,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const resetDelays = async () => {
     for (const { pid } of await processes()) process.kill(pid, 'SIGUSR2');
   };
-  return { url, backendUrl, processes, resetDelays, stop };
+  const engines = async () => ((await (await fetch(`${url}/info`)).json()) as { engines: unknown[] }).engines;
+  return { url, backendUrl, engines, processes, resetDelays, stop };
 }
 
 function programsOf({ backend, nodeFlags, workers = 1 }: ServiceOptions): Program[] {
