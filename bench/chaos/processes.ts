@@ -56,7 +56,7 @@ export function keep({ role, index, file, args, env, cwd }: Command): Kept {
       if (expected || stopping || current !== child) return;
       unasked.push(signal ?? `exit code ${code}`);
       setTimeout(() => {
-        if (!stopping && current === child) start();
+        if (!stopping && !expected && current === child) start();
       }, RESTART_DELAY_MS);
     });
   };
@@ -64,20 +64,29 @@ export function keep({ role, index, file, args, env, cwd }: Command): Kept {
     if (process.exitCode === null && process.signalCode === null) await once(process, 'exit');
   };
 
+  const killed = async (downMs: number) => {
+    expected = true;
+    const current = child;
+    current.kill('SIGKILL');
+    await exited(current);
+    log += `\n--- killed, back in ${downMs} ms ---\n`;
+    await sleep(downMs);
+    if (!stopping) start();
+  };
+  // One that is dead still cannot be killed again: two would be started, and fight for the port.
+  let dying: Promise<void> | undefined;
+
   start();
   return {
     role,
     index,
     unasked,
     log: () => log,
-    kill: async (downMs) => {
-      expected = true;
-      const current = child;
-      current.kill('SIGKILL');
-      await exited(current);
-      log += `\n--- killed, back in ${downMs} ms ---\n`;
-      await sleep(downMs);
-      if (!stopping) start();
+    kill: (downMs) => {
+      dying ??= killed(downMs).finally(() => {
+        dying = undefined;
+      });
+      return dying;
     },
     stop: async () => {
       stopping = true;

@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiError, type JobView, type TrivecClient } from './client.ts';
-import { formatCount, formatDuration } from './format.ts';
+import { formatCount, formatDuration, shorten } from './format.ts';
 import { openProgress, type ProgressOptions, showDocuments } from './progress.ts';
 
 const ENDED: readonly JobView['status'][] = ['completed', 'failed', 'cancelled'];
 /** A server that is being restarted is back within this time. */
 const PATIENCE_MS = 60_000;
+const MAX_REASON_CHARS = 80;
 
 export interface WatchOptions {
   signal?: AbortSignal;
@@ -77,5 +78,8 @@ export function describe(job: JobView): string {
   const failed = job.counts.failed > 0 ? `${formatCount(job.counts.failed)} failed` : '';
   const left = job.etaSeconds === null ? '' : `${formatDuration(job.etaSeconds)} left`;
   const state = job.status === 'running' ? left : job.status;
-  return [rate, failed, state].filter((part) => part !== '').join(' · ');
+  const waits = job.sink?.waiting
+    ? `waits for Qdrant: ${shorten(job.sink.waiting.reason, MAX_REASON_CHARS)}`
+    : '';
+  return [rate, failed, state, waits].filter((part) => part !== '').join(' · ');
 }
