@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { jobView } from '@trivec/core/jobs/jobView';
 import { Ledger } from '@trivec/core/jobs/ledger';
 import type { JobRecord, ShardRecord } from '@trivec/core/jobs/records';
 import {
@@ -176,6 +177,16 @@ test('a job whose documents all failed has failed, and shows the first ten error
   assert.equal(current.status, 'failed');
   assert.equal(current.errors.length, 10);
   assert.equal(current.counts.failed, 12);
+});
+
+test('the time a job is paused is none of its speed', () => {
+  const record = { ...job(2, false), status: 'running' as const, startedAtMs: 1000, tokens: 500 };
+  const speedAt = (of: JobRecord, nowMs: number) => jobView(of, nowMs).tokensPerSecond;
+  const paused = applyToJob(record, { type: 'pause' }, 2000);
+  assert.ok(paused.ok);
+  const resumed = applyToJob(paused.job, { type: 'resume' }, 60_000);
+  assert.ok(resumed.ok);
+  assert.deepEqual([speedAt(paused.job, 50_000), speedAt(resumed.job, 61_000)], [500, 250]);
 });
 
 test('a paused job resumes to what it was, and stores what ran when it was paused', () => {

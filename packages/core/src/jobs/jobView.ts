@@ -64,9 +64,11 @@ function etaSeconds(job: JobRecord, nowMs: number): number | null {
   return Math.ceil(((total - done) / done) * (elapsedMs / 1000));
 }
 
+/** Milliseconds since its start, less those it was paused. */
 function elapsed(job: JobRecord, nowMs: number): number | undefined {
   if (job.startedAtMs === undefined) return undefined;
-  return (job.finishedAtMs ?? nowMs) - job.startedAtMs;
+  const endAtMs = job.status === 'paused' ? (job.pausedAtMs ?? nowMs) : (job.finishedAtMs ?? nowMs);
+  return endAtMs - job.startedAtMs - (job.pausedMs ?? 0);
 }
 
 function warningsOf(job: JobRecord): JobView['warnings'] {

@@ -135,6 +135,9 @@ export interface JobRecord {
   status: JobStatus;
   /** Absent where a client paused it. */
   pausedReason?: PauseReason;
+  /** When it was paused last, and for how long before: its speed is that of the time between. */
+  pausedAtMs?: number;
+  pausedMs?: number;
   /** With the size of a dense vector and of a ColBERT row, where the job asked for them. */
   model: { name: string; fingerprint: string; denseDims?: number; colbertDims?: number };
   options: JobOptions;

@@ -153,13 +153,17 @@ function decideJob(job: JobRecord, event: JobEvent, nowMs: number): Transition {
       if (job.status === 'running') return refuse('already_running');
       return changed({ ...job, status: 'running', startedAtMs: job.startedAtMs ?? nowMs });
     case 'pause':
-      return pause(job, event);
+      return pause(job, event, nowMs);
     case 'resume':
       if (job.status !== 'paused') return refuse('not_paused');
       if (event.reason !== undefined && event.reason !== job.pausedReason) return refuse('not_paused');
       return changed({
         ...withoutReason(job),
         status: job.startedAtMs === undefined ? 'queued' : 'running',
+        ...(job.startedAtMs !== undefined &&
+          job.pausedAtMs !== undefined && {
+            pausedMs: (job.pausedMs ?? 0) + nowMs - Math.max(job.pausedAtMs, job.startedAtMs),
+          }),
       });
     case 'cancel':
       return changed({ ...withoutReason(job), status: 'cancelled', finishedAtMs: nowMs });
@@ -190,9 +194,14 @@ function noLongerWaiting({ waiting: _, ...sink }: SinkState): SinkState {
 }
 
 /** What a client pauses stays paused, also when the system had paused it before. */
-function pause(job: JobRecord, { reason }: PauseEvent): Transition {
+function pause(job: JobRecord, { reason }: PauseEvent, nowMs: number): Transition {
   if (job.status !== 'paused')
-    return changed({ ...job, status: 'paused', ...(reason !== undefined && { pausedReason: reason }) });
+    return changed({
+      ...job,
+      status: 'paused',
+      pausedAtMs: nowMs,
+      ...(reason !== undefined && { pausedReason: reason }),
+    });
   if (reason !== undefined || job.pausedReason === undefined) return refuse('already_paused');
   return changed(withoutReason(job));
 }
