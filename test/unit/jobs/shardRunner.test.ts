@@ -5,6 +5,7 @@ import { TrivecError } from '@trivec/core/errors';
 import { Ledger } from '@trivec/core/jobs/ledger';
 import { Reconciler } from '@trivec/core/jobs/reconciler';
 import { expireJobs } from '@trivec/core/jobs/retention';
+import { runShard } from '@trivec/core/jobs/shardRunner';
 import { DEAD_UPLOAD_AFTER_MS, sweepStorage } from '@trivec/core/jobs/sweep';
 import { ANYONE, documents, jobRig } from '../../support/jobRig.ts';
 
@@ -49,6 +50,30 @@ test('truncate: false fails a text over the limit, and only that one', async () 
   assert.deepEqual(done.counts, { documents: 2, embedded: 1, written: 0, failed: 1 });
   assert.match(done.errors[0]!.message, /22 tokens.*at most 8/);
   assert.equal(done.errors[0]!.code, 'text_too_long');
+});
+
+test('a document whose vectors would not fit into the memory of a worker fails alone, unrun', async () => {
+  const rig = jobRig();
+  const { id } = await rig.submit(
+    [
+      { id: 'book', text: 'one two three four '.repeat(20) },
+      { id: 'note', text: 'one two' },
+    ],
+    { outputs: ['dense', 'colbert'], chunking: { maxTokens: 8 } },
+  );
+  const { ledger, storage, engine, logger } = rig;
+  const config = { maxDocumentResultBytes: 300 };
+  const deps = { ledger, storage, engine, logger, config };
+  const outcome = await runShard(deps, { jobId: id, ordinal: 0 }, new AbortController().signal);
+  assert.equal(outcome.stored, true);
+  const { counts, errors } = await rig.job(id);
+  assert.deepEqual([counts.embedded, counts.failed], [1, 1]);
+  assert.deepEqual([errors[0]!.id, errors[0]!.code], ['book', 'text_too_long']);
+  assert.match(
+    errors[0]!.message,
+    /would take .* MiB; at most .* MiB are held for one .*MAX_DOCUMENT_RESULT_BYTES/,
+  );
+  assert.equal((await rig.lines(id)).rows.length, 1);
 });
 
 test('a tokenizer that fails on one text fails that document only', async () => {

@@ -9,6 +9,7 @@ export interface ShardCall {
   beforeBatch: () => Promise<void>;
   flight: Flight;
   holder: ShardHolder;
+  maxResultBytes?: number | undefined;
 }
 
 /**
@@ -20,7 +21,7 @@ export async function embedShardDocuments(
   engine: Engine,
   documents: readonly Document[],
   options: JobOptions,
-  { signal, beforeBatch, flight, holder }: ShardCall,
+  { signal, beforeBatch, flight, holder, maxResultBytes }: ShardCall,
 ): Promise<EmbeddedDocuments> {
   const parts: EmbeddedDocuments[] = [];
   const twins = twinsByText(documents);
@@ -50,6 +51,7 @@ export async function embedShardDocuments(
             )
           : flight.depart([alone], true),
       beforeBatch,
+      ...(maxResultBytes !== undefined && { maxResultBytes }),
     };
     const chosen = positions.map((position) => documents[position]!);
     return embedDocuments(engine, chosen, options, call);

@@ -58,6 +58,12 @@ export const JOBS_OPTIONS = {
     128 * 1024,
     'Text bytes of one shard; a longer document stands alone.',
   ),
+  maxDocumentResultBytes: option(
+    'MAX_DOCUMENT_RESULT_BYTES',
+    count(1),
+    512 * 1024 ** 2,
+    'Vectors of one document that a worker holds; a longer document fails alone. Only ColBERT of whole books comes near.',
+  ),
   prefetchShards: option(
     'PREFETCH_SHARDS',
     count(1, 64),
