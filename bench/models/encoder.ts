@@ -44,6 +44,10 @@ export const SIZES = {
   },
 } as const satisfies Record<string, EncoderSize>;
 
+/** Trained feed-forward layers have a few such rows, and what int8 does about them takes time. */
+const LARGE_ROWS = 16;
+const LARGE = 8;
+
 /** Writes `path` and `path_data`. The same size always gives the same file. */
 export async function writeEncoder(path: string, size: EncoderSize): Promise<void> {
   const builder = new EncoderBuilder(await DataFileWriter.create(`${path}_data`, `${basename(path)}_data`));
@@ -95,7 +99,7 @@ class EncoderBuilder {
       const attended = await this.attention(hidden, bias, size);
       hidden = await this.norm(this.op('Add', [attended, hidden]), size.hidden);
       const widened = await this.linear(hidden, size.hidden, size.feedForward);
-      const narrowed = await this.linear(this.gelu(widened), size.feedForward, size.hidden);
+      const narrowed = await this.linear(this.gelu(widened), size.feedForward, size.hidden, LARGE_ROWS);
       hidden = await this.norm(this.op('Add', [narrowed, hidden]), size.hidden);
     }
     this.nodes.push(makeNode('Identity', [hidden], ['last_hidden_state']));
@@ -136,10 +140,10 @@ class EncoderBuilder {
     return this.op('Mul', [product, this.float(0.5)]);
   }
 
-  private async linear(value: string, inDims: number, outDims: number): Promise<string> {
+  private async linear(value: string, inDims: number, outDims: number, largeRows = 0): Promise<string> {
     const product = this.op('MatMul', [
       value,
-      await this.weights([inDims, outDims], 1.7 / Math.sqrt(inDims)),
+      await this.weights([inDims, outDims], 1.7 / Math.sqrt(inDims), largeRows),
     ]);
     return this.op('Add', [await this.weights([outDims], 0.1), product]);
   }
@@ -153,16 +157,18 @@ class EncoderBuilder {
     });
   }
 
-  /** Uniform in ±spread, written row by row. */
-  private async weights(dims: number[], spread: number): Promise<string> {
+  /** Uniform in ±spread, and more in the first `largeRows`; written row by row. */
+  private async weights(dims: number[], spread: number, largeRows = 0): Promise<string> {
     const tensor = makeTensor(this.name(), DataType.FLOAT, dims, new Float32Array());
     const total = dims.reduce((product, size) => product * size, 1);
     const step = 4 * 1024 ** 2;
+    const large = (largeRows * total) / dims[0]!;
+    const value = (at: number) => random() * spread * (at < large ? LARGE : 1);
     await this.writer.write(
       tensor,
       (function* () {
         for (let start = 0; start < total; start += step)
-          yield Float32Array.from({ length: Math.min(step, total - start) }, () => random() * spread);
+          yield Float32Array.from({ length: Math.min(step, total - start) }, (_, i) => value(start + i));
       })(),
     );
     this.initializers.push(tensor);

@@ -10,6 +10,8 @@ import { quantizeColumns } from './weightRounding.ts';
 export interface StoredWeight {
   values: string;
   scales: string;
+  /** Rows [rows, outDims] that were not rounded, and their places in the activation. */
+  outliers?: { rows: string; values: string };
 }
 
 /** Puts a tensor's data where the rewritten model keeps them. */

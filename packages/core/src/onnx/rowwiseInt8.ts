@@ -2,6 +2,7 @@
 import { type ActivationKinds, GELU_MIN } from './activationKinds.ts';
 import type { ChannelPeaks } from './channelPeaks.ts';
 import type { GraphEditor } from './graphEditor.ts';
+import { findOutlierRows, takeRows } from './outlierRows.ts';
 import {
   type ProductRounding,
   type ReadWeight,
@@ -37,7 +38,8 @@ interface RoundedRows {
  * Attention averages values over tokens, among them tokens with a few huge channels and so a coarse step; what
  * their rounding leaves is therefore rounded and multiplied as well: y = (q · Wq + r/254 · Wq) · Ws · s.
  * With `peaks` a normalised activation's large channels are made smaller and their weights larger before either
- * is rounded (SmoothQuant, arXiv 2211.10438, with α = 1/2).
+ * is rounded (SmoothQuant, arXiv 2211.10438, with α = 1/2). Where that is not done, a weight's few outlying rows are
+ * multiplied in fp32: y += x[outlying] · W[outlying].
  */
 export class RowwiseInt8 implements ProductRounding {
   readonly needs = { opset: 11, operator: 'Round' };
@@ -76,21 +78,41 @@ export class RowwiseInt8 implements ProductRounding {
     return [weight.name, transposed, this.smoothing.has(activation) ? activation : ''].join('\n');
   }
 
-  store(product: WeightProduct, weight: Float32Array): Promise<StoredWeight> {
+  async store(product: WeightProduct, weight: Float32Array): Promise<StoredWeight> {
     const factors = this.smoothing.get(product.activation);
     if (factors !== undefined) scaleRows(weight, product, factors);
-    return storeColumns(this.editor, this.storeTensor, product, weight);
+    // Smoothing has evened out the rows of the others.
+    const rows = factors === undefined ? findOutlierRows(weight, product) : [];
+    const outliers = rows.length === 0 ? undefined : await this.storeOutliers(product, weight, rows);
+    const stored = await storeColumns(this.editor, this.storeTensor, product, weight);
+    return { ...stored, ...(outliers && { outliers }) };
+  }
+
+  private async storeOutliers(product: WeightProduct, weight: Float32Array, rows: readonly number[]) {
+    const { editor, storeTensor } = this;
+    const storedRows = editor.tensor('outlier_rows', DataType.INT64, [rows.length]);
+    const values = editor.tensor('outlier_weight', DataType.FLOAT, [rows.length, product.outDims]);
+    await storeTensor(storedRows, BigInt64Array.from(rows, BigInt));
+    await storeTensor(values, takeRows(weight, product, rows));
+    return { rows: storedRows.name, values: values.name };
   }
 
   emit({ node, activation, bias, output }: WeightProduct, weight: StoredWeight): void {
     const { editor } = this;
     editor.replace(node, () => {
       const rows = this.rounded.get(activation) ?? this.round(activation);
-      let product = this.multiply(rows.codes, rows.zeroPoint, 1, weight);
+      const { outliers } = weight;
+      let sum = this.multiply(rows.codes, rows.zeroPoint, 1, weight);
       if (this.kinds.isValueProjection(node))
-        product = editor.op('Add', [product, this.multiplyRemainder(rows, weight)], 'product');
-      if (bias === undefined) editor.op('Mul', [product, rows.scales], 'product', { output });
-      else editor.op('Add', [editor.op('Mul', [product, rows.scales], 'product'), bias], 'sum', { output });
+        sum = editor.op('Add', [sum, this.multiplyRemainder(rows, weight)], 'product');
+      const last = { output };
+      const isLast = outliers === undefined && bias === undefined;
+      sum = editor.op('Mul', [sum, rows.scales], 'product', isLast ? last : {});
+      if (outliers !== undefined) {
+        const exact = this.multiplyExactly(activation, outliers);
+        sum = editor.op('Add', [sum, exact], 'product', bias === undefined ? last : {});
+      }
+      if (bias !== undefined) editor.op('Add', [sum, bias], 'sum', last);
     });
   }
 
@@ -101,6 +123,12 @@ export class RowwiseInt8 implements ProductRounding {
       'int_product',
       { domain: MICROSOFT_DOMAIN },
     );
+  }
+
+  private multiplyExactly(activation: string, { rows, values }: { rows: string; values: string }): string {
+    const { editor } = this;
+    const channels = editor.op('Gather', [activation, rows], 'outliers', { attributes: { axis: -1n } });
+    return editor.op('MatMul', [channels, values], 'exact_product');
   }
 
   private multiplyRemainder({ scaled }: RoundedRows, weight: StoredWeight): string {
