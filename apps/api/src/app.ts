@@ -21,7 +21,7 @@ import { ModelDirectory } from './modelDirectory.ts';
 import { backendAlive } from './plugins/backendAlive.ts';
 import { bodies } from './plugins/bodies.ts';
 import { closing } from './plugins/closing.ts';
-import { answerBrokenRequest, errors, fromAny, sendError } from './plugins/errors.ts';
+import { answerBrokenRequest, type ErrorSpeaker, errors, fromAny, sendError } from './plugins/errors.ts';
 import { assertBindAllowed, hosts } from './plugins/hosts.ts';
 import { keys } from './plugins/keys.ts';
 import { openapi } from './plugins/openapi.ts';
@@ -35,6 +35,7 @@ import { cohereRoutes } from './routes/compat/cohere.ts';
 import { embeddingServerRoutes } from './routes/compat/embeddingServer.ts';
 import { infinityRoutes } from './routes/compat/infinity.ts';
 import { openAiRoutes } from './routes/compat/openai.ts';
+import { openAiError } from './routes/compat/openaiErrors.ts';
 import { semanticExplorerRoutes } from './routes/compat/semanticExplorer.ts';
 import { smartEmbedderRoutes } from './routes/compat/smartEmbedder.ts';
 import { teiRoutes } from './routes/compat/tei.ts';
@@ -145,7 +146,7 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
     rewriteUrl: rewriteRoot(config.rootSurface),
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) =>
-      sendError(fromAny(error, config.maxBodyBytes), request, reply),
+      sendError(fromAny(error, config.maxBodyBytes), request, reply, rootSpeaker(request.url)),
   })
     .withTypeProvider<TypeBoxTypeProvider>()
     .setValidatorCompiler(validatorCompiler)
@@ -156,7 +157,7 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
   app.addSchema(ErrorSchema);
   app.addSchema(JobSchema);
   await app.register(requests, { metrics });
-  await app.register(errors, { maxBodyBytes: config.maxBodyBytes });
+  await app.register(errors, { maxBodyBytes: config.maxBodyBytes, speakerOf: rootSpeaker });
   await app.register(helmet, SECURITY_HEADERS);
   await app.register(closing, { config });
   if (config.corsOrigins.length > 0) {
@@ -196,6 +197,11 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
     await app.register(routes, { services, prefix: SURFACES[name as keyof typeof PEERS].prefix });
   }
   return app as unknown as FastifyInstance;
+}
+
+/** Where no route has answered, so that none has words for it: clients of OpenAI read its error object. */
+function rootSpeaker(url: string): ErrorSpeaker | undefined {
+  return url.startsWith('/v1/') ? openAiError : undefined;
 }
 
 /** With ROOT_SURFACE the paths of that peer are answered at the root, before trivec's own. */

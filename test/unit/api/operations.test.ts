@@ -106,6 +106,8 @@ test('a model by the name that a client has fixed, and one model alone as OpenAI
   assert.equal((await get('/v1/models/text-embedding-3-small')).json().id, 'fake');
   const unknown = await get('/v1/models/BAAI%2Fnope');
   assert.deepEqual([unknown.statusCode, unknown.json().error.code], [404, 'model_not_found']);
+  const endless = await get(`/v1/models/${'a'.repeat(300)}`);
+  assert.deepEqual([endless.statusCode, endless.json().error.code], [404, 'not_found']);
   const unnamed = await post('/infinity/embeddings', { input: 'a', model: 'default/not-specified' });
   assert.equal(unnamed.statusCode, 200);
 });

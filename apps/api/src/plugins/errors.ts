@@ -16,9 +16,15 @@ export interface ErrorBody {
   error: { code: string; message: string; param: string | null; requestId: string };
 }
 
+export interface ErrorOptions {
+  maxBodyBytes: number;
+  /** The words for a path where no route has answered; trivec's own where undefined. */
+  speakerOf(url: string): ErrorSpeaker | undefined;
+}
+
 /** One handler and one shape for everything that is not an answer. */
-export const errors = fp<{ maxBodyBytes: number }>(
-  async (app: FastifyInstance, { maxBodyBytes }) => {
+export const errors = fp<ErrorOptions>(
+  async (app: FastifyInstance, { maxBodyBytes, speakerOf }) => {
     const routes = new RouteMethods();
     app.addHook('onRoute', ({ method, url }) => routes.add(method, url));
     app.setErrorHandler((error, request, reply) => {
@@ -33,7 +39,9 @@ export const errors = fp<{ maxBodyBytes: number }>(
       const message = `${request.method} is not a method of this path; it has ${methods.join(', ')}.`;
       return new TrivecError('method_not_allowed', message);
     });
-    app.setNotFoundHandler((request, reply) => sendError(app.nothingHere(request, reply), request, reply));
+    app.setNotFoundHandler((request, reply) =>
+      sendError(app.nothingHere(request, reply), request, reply, speakerOf(request.url)),
+    );
   },
   { name: 'errors' },
 );
