@@ -169,7 +169,7 @@ const [doubleUrl] = (await once(child, 'message')) as [string];
 const servers: [string, string][] = [['double', doubleUrl]];
 if (process.env.QDRANT_TEST_URL) servers.push(['real', process.env.QDRANT_TEST_URL]);
 const rows: Row[] = [];
-for (const [server, url] of servers)
+for (const [server, url] of count > 0 ? servers : [])
   for (const kind of Object.keys(KINDS) as (keyof typeof KINDS)[])
     rows.push(await measure(server, url, kind, kind === 'all three' ? Math.ceil(count / 10) : count));
 console.table(rows);

@@ -137,7 +137,10 @@ async function runIn(
   const disturbedMs = Date.now() - chaosAtMs;
   log(`disturbed: ${rounds} job(s) in ${(disturbedMs / 1000).toFixed(1)} s, ${killer.kills.length} kills`);
 
-  if (qdrant !== undefined) qdrant.proxy.armed = false;
+  if (qdrant !== undefined) {
+    qdrant.proxy.armed = false;
+    await sleep(STALLED_MS);
+  }
   const servers = kept.filter(({ role }) => role !== 'redis' && role !== 'qdrant');
   const codes = await Promise.all(servers.map((process) => process.stop()));
   const stuck = codes.flatMap((code, i) => (code === 0 ? [] : [`${nameOf(servers[i]!)}: ${code}`]));
@@ -191,6 +194,9 @@ function startCast(folder: string, kept: Kept[], { backend, env, redisPort }: Sc
   );
   return { redis: 1, api: 1, worker: 2 };
 }
+
+/** What a dead worker held comes again after its lock and the next look for such, and is dropped: another wrote it. */
+const STALLED_MS = 8_000;
 
 /** Carries the plan out. */
 class Killer {
