@@ -10,8 +10,13 @@ const MAIN = fileURLToPath(new URL('../../bench/chaos/main.ts', import.meta.url)
 const SEED = '20240607';
 
 /** Throws with all output when anything was lost, doubled, miscounted or left behind. */
-async function chaos(backend: string, documents: number, kills: number): Promise<string> {
-  const args = ['--short', '--backend', backend, '--seed', SEED, '--documents', String(documents)];
+async function chaos(
+  backend: string,
+  documents: number,
+  kills: number,
+  more: string[] = [],
+): Promise<string> {
+  const args = ['--short', '--backend', backend, '--seed', SEED, '--documents', String(documents), ...more];
   const { stdout } = await promisify(execFile)(process.execPath, [MAIN, ...args, '--kills', String(kills)], {
     maxBuffer: 16 * 1024 * 1024,
     timeout: 110_000,
@@ -25,8 +30,8 @@ test('API, workers and Redis are killed during a job: nothing is lost, doubled o
   assert.match(await chaos('redis', 1500, 4), /Nothing lost/);
 });
 
-test('the one process of the embedded backend is killed during a job', async () => {
-  assert.match(await chaos('embedded', 600, 2), /Nothing lost/);
+test('the one process of the embedded backend, and Qdrant, are killed while a job writes there', async () => {
+  assert.match(await chaos('embedded', 400, 2, ['--destination', 'qdrant']), /Nothing lost/);
 });
 
 test('a seed gives one plan, and every process its turn', () => {
