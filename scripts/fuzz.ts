@@ -9,6 +9,8 @@ import { decodeAnything, fuzzRoute, fuzzTargets } from '../test/support/fuzz.ts'
 
 const RUNS = Number(process.argv[2] ?? 10_000);
 const WARM_UP_RUNS = 50;
+/** Of a route that takes nothing: all its requests are the same one. */
+const FIXED_RUNS = 200;
 const MAX_GROWTH_BYTES = 64 * 1024 ** 2;
 
 test(`${RUNS} requests a route`, async (t) => {
@@ -34,7 +36,9 @@ test(`${RUNS} requests a route`, async (t) => {
   for (const target of targets) await fuzzRoute(rig, target, WARM_UP_RUNS);
   const before = await heapBytes();
   for (const target of targets) {
-    await t.test(`${target.method} ${target.path}`, () => fuzzRoute(rig, target, RUNS));
+    const isFixed = target.body === undefined && !target.path.includes('{');
+    const runs = isFixed ? Math.min(RUNS, FIXED_RUNS) : RUNS;
+    await t.test(`${target.method} ${target.path}`, () => fuzzRoute(rig, target, runs));
     await heapBytes();
   }
   const grownBytes = (await heapBytes()) - before;
