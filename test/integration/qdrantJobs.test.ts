@@ -329,7 +329,7 @@ describeBackends('jobs into Qdrant', { LOCK_DURATION_MS: '1000' }, (backends) =>
     assert.match(done.errors[0]!.message, /not this one/);
   });
 
-  test('a key that is refused: the job says so and waits, and goes on when it is taken again', async (t) => {
+  test('a key that is refused: embedding goes on, and the job says what it waits for', async (t) => {
     const rig = await openRig(t, backends);
     const job = await submit(rig);
     rig.double.fail({

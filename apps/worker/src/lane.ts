@@ -9,7 +9,7 @@ import type { Logger } from 'pino';
 import type { SinkLaneDeps } from './sinkLane.ts';
 
 export interface WorkerDeps {
-  config: Pick<Config, 'prefetchShards'> & SinkLaneDeps['config'];
+  config: Pick<Config, 'prefetchShards' | 'maxDocumentResultBytes'> & SinkLaneDeps['config'];
   backend: Backend;
   storage: BlobStore;
   engines: readonly Engine[];

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { TrivecError } from '@trivec/core/errors';
 import { Ledger } from '@trivec/core/jobs/ledger';
 import type { SinkState } from '@trivec/core/jobs/records';
 import { NO_SINK_COUNTS } from '@trivec/core/jobs/sinkPlan';
@@ -8,6 +9,7 @@ import { NOTHING_TO_WRITE, writeShard } from '@trivec/core/jobs/sinkWrite';
 import { resolveDestination } from '@trivec/core/sinks/qdrant/destination';
 import { ANYONE, documents, jobRig } from '../../support/jobRig.ts';
 
+const REPORT = { ...NOTHING_TO_WRITE, documents: 3, points: 3 };
 const destination = resolveDestination({ type: 'qdrant', collection: 'docs' });
 const sink: Omit<SinkState, 'run'> = {
   collection: 'docs',
@@ -69,4 +71,35 @@ test('a write that ends after the next ingestion began does not count for it', a
   await run(async () => ({ ...NOTHING_TO_WRITE, documents: 3 }));
   const job = await rig.job(id);
   assert.deepEqual([job.status, job.counts.written, job.sink?.run], ['completed', 3, 2]);
+});
+
+test('a job says why it waits and since when, and no longer when it goes on', async () => {
+  const { rig, id, run } = await ingesting();
+  const away = (message: string) => () => Promise.reject(new TrivecError('sink_unavailable', message));
+  await assert.rejects(run(away('Qdrant cannot be reached: ECONNREFUSED.')), /ECONNREFUSED/);
+  const first = (await rig.job(id)).sink?.waiting;
+  assert.equal(first?.reason, 'Qdrant cannot be reached: ECONNREFUSED.');
+  const { version } = await rig.job(id);
+  await assert.rejects(run(away('Qdrant cannot be reached: ECONNREFUSED.')));
+  assert.equal((await rig.job(id)).version, version, 'the same again is not written again');
+  await assert.rejects(run(away('Qdrant answered 503: starting')));
+  assert.deepEqual((await rig.job(id)).sink?.waiting, {
+    reason: 'Qdrant answered 503: starting',
+    sinceMs: first.sinceMs,
+  });
+  await run(async () => REPORT);
+  const done = await rig.job(id);
+  assert.deepEqual([done.status, done.counts.written, done.sink?.waiting], ['completed', 3, undefined]);
+});
+
+test('what is queued for another server than the job has now is dropped', async () => {
+  const { rig, id } = await ingesting();
+  const writer = { write: () => assert.fail('nothing is written'), close: async () => undefined };
+  const { ledger, storage, logger } = rig;
+  const outcome = await runSinkShard(
+    { ledger, storage, target: 'eu', sink: {} as SinkStageDeps['sink'], writer, logger },
+    { jobId: id, ordinal: 0 },
+    new AbortController().signal,
+  );
+  assert.deepEqual(outcome, { written: false, reason: 'other_run' });
 });

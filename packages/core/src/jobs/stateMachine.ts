@@ -182,7 +182,7 @@ function waitForSink(
   { run, reason }: Extract<SinkEvent, { type: 'sinkWaits' }>,
   nowMs: number,
 ): Transition {
-  if (job.sink === undefined || job.sink.finished) return refuse('no_sink');
+  if (job.sink === undefined) return refuse('no_sink');
   if (job.sink.run !== run) return refuse('other_run');
   if (job.sink.waiting?.reason === reason) return refuse('already_waiting');
   const sinceMs = job.sink.waiting?.sinceMs ?? nowMs;
