@@ -139,6 +139,21 @@ test('what is wrong with a destination or a search is said', async (t) => {
     /sends 4 Cosine, the collection has 3 Dot/,
     'destination',
   );
+  assertError(
+    await submit({ target: 'eu' }),
+    400,
+    'invalid_request',
+    /QDRANT_TARGETS has no "eu" \(it has none\)/,
+    'destination.target',
+  );
+  assertError(await submit({ target: 'http://eu:6333' }), 400, 'invalid_request', /destination\.target/);
+  assertError(
+    await post('/search', { target: 'eu', collection: 'docs', query: 'q' }),
+    400,
+    'invalid_request',
+    /has no "eu"/,
+    'target',
+  );
   assertError(await submit({ collection: 'a/b' }), 400, 'invalid_request', /destination\.collection/);
   assertError(await submit({ vectors: { dense: 'x', sparse: 'x' } }), 400, 'invalid_request', /two outputs/);
   assertError(
