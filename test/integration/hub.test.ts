@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
+import { promisify } from 'node:util';
 import { describeModel } from '@trivec/core/models/describe';
 import { findCached, type HubConfig, type HubModel, pullModel } from '@trivec/core/models/hub';
 import type { Logger } from '@trivec/core/telemetry/logger';
@@ -170,6 +172,66 @@ test('a token is asked for by name, sent, and never shown', async (t) => {
       return error.param === 'HF_TOKEN';
     });
   await pullModel(model, { ...config, hfToken: 'hf_secret' }, QUICK);
+});
+
+test('a gated model says so, and no line of the log shows the token', async (t) => {
+  const { hub, config, model } = await startRig(t, { token: 'hf_secret', refusal: 403 });
+  await assert.rejects(pullModel(model, { ...config, hfToken: 'hf_wrong' }, QUICK), {
+    code: 'invalid_config',
+    message: /403.*gated.*HF_TOKEN/s,
+  });
+  const lines: string[] = [];
+  const logger = { info: (...line: unknown[]) => void lines.push(JSON.stringify(line)) };
+  const options = { ...config, hfToken: 'hf_secret', modelsDir: undefined, modelsFile: undefined };
+  await describeModel('tiny/model', options, logger as unknown as Logger).catch(() => undefined);
+  assert.ok(lines.length > 0 && hub.requests.some((line) => line.includes(DATA)));
+  assert.doesNotMatch(lines.join(), /hf_secret/);
+});
+
+test('a hub that allows no more for now is asked again', async (t) => {
+  const { hub, config, model } = await startRig(t);
+  hub.tooMany = 2;
+  await pullModel(model, config, {
+    ...QUICK,
+    onProgress: ({ file }) => {
+      if (file === 'config.json') hub.tooMany = 1;
+    },
+  });
+  hub.tooMany = 100;
+  await assert.rejects(pullModel(model, config, QUICK), {
+    code: 'download_failed',
+    message: /429.*HF_TOKEN/,
+  });
+});
+
+test('a mirror below a path, with a slash at its end, serves as the hub does', async (t) => {
+  const { hub, config, model } = await startRig(t, { prefix: '/mirror/hf' });
+  await pullModel(model, { ...config, hfEndpoint: `${hub.url}/` }, QUICK);
+  assert.ok(hub.requests.every((line) => !line.startsWith('outside')));
+});
+
+test('two processes that download the same at once don’t mix their files', async (t) => {
+  const { config, model, blobs } = await startRig(t);
+  const script = `import { pullModel } from '@trivec/core/models/hub';
+    await pullModel(${JSON.stringify(model)}, ${JSON.stringify(config)}, { retryDelayMs: 1 });`;
+  const run = () => promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
+  await Promise.all([run(), run()]);
+  const content = await read('onnx/external/model.onnx_data');
+  const etag = createHash('sha256').update(content).digest('hex');
+  assert.deepEqual(await readFile(join(blobs, etag)), content);
+  assert.ok((await readdir(blobs)).every((name) => !name.endsWith('.incomplete')));
+});
+
+test('a disk that fills up on the way is named', { skip: process.platform !== 'linux' }, async (t) => {
+  const { config, model, blobs } = await startRig(t);
+  const content = await read('onnx/external/model.onnx_data');
+  await mkdir(blobs, { recursive: true });
+  const etag = createHash('sha256').update(content).digest('hex');
+  await symlink('/dev/full', join(blobs, `${etag}.incomplete`));
+  await assert.rejects(pullModel(model, config, QUICK), {
+    code: 'storage_full',
+    message: /model\.onnx_data does not fit: no space left in/,
+  });
 });
 
 test('what is not there is named: repository, graph, data file, precision', async (t) => {

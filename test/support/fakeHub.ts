@@ -6,8 +6,11 @@ export interface FakeHubOptions {
   /** Content by path; `lfs` files state a SHA-256, others git's SHA-1. */
   files: Readonly<Record<string, { content: Buffer; lfs?: boolean }>>;
   repo?: string;
-  /** Requests without this token get 401. */
+  /** Requests without this token get 401, or `refusal`. */
   token?: string;
+  refusal?: number;
+  /** Stands before every path, as on a mirror that is not at the root. */
+  prefix?: string;
 }
 
 /** A loopback server that answers what the hub's API answers for one repository. */
@@ -23,6 +26,8 @@ export class FakeHub {
   /** Sizes stated in place of the true ones. */
   readonly statedBytes = new Map<string, number>();
   readonly failures = new Map<string, number>();
+  /** Answers to come of 429 (with `Retry-After: 0`), whatever is asked. */
+  tooMany = 0;
   readonly #options: FakeHubOptions;
   readonly #server = createServer((request, response) => this.#answer(request, response));
 
@@ -38,7 +43,8 @@ export class FakeHub {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    const { port } = this.#server.address() as AddressInfo;
+    return `http://127.0.0.1:${port}${this.#options.prefix ?? ''}`;
   }
 
   async close(): Promise<void> {
@@ -47,11 +53,18 @@ export class FakeHub {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): ServerResponse {
-    const path = decodeURIComponent(new URL(request.url ?? '/', this.url).pathname);
+    const { prefix: root = '', refusal = 401 } = this.#options;
+    const asked = decodeURIComponent(new URL(request.url ?? '/', this.url).pathname);
+    const path = asked.startsWith(root) ? asked.slice(root.length) : `outside ${asked}`;
     this.requests.push([path, request.headers.range].filter(Boolean).join(' '));
+    if (this.tooMany > 0) {
+      this.tooMany--;
+      response.setHeader('retry-after', '0');
+      return json(response, 429, { error: 'Too many requests' });
+    }
     const { token } = this.#options;
     if (token !== undefined && request.headers.authorization !== `Bearer ${token}`)
-      return json(response, 401, { error: 'Invalid username or password.' });
+      return json(response, refusal, { error: 'Invalid username or password.' });
     if (path === `/api/models/${this.repo}/revision/main`)
       return json(response, 200, { _id: '1', id: this.repo, sha: this.commit, lastModified: '2026-01-01' });
     if (path === `/api/models/${this.repo}/tree/${this.commit}`) return json(response, 200, this.#tree());

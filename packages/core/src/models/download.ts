@@ -4,6 +4,7 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pRetry, { AbortError } from 'p-retry';
 import { TrivecError } from '../errors.ts';
 
@@ -27,6 +28,7 @@ export interface Download {
 const ATTEMPTS = 6;
 /** A connection that gives nothing for so long is cut and tried again. */
 const IDLE_TIMEOUT_MS = 30_000;
+const MAX_TOLD_WAIT_MS = 60_000;
 /** A partial file that nobody has written to for so long belongs to nobody. */
 const ABANDONED_MS = 2 * IDLE_TIMEOUT_MS;
 
@@ -105,6 +107,11 @@ async function fetchRest(download: Download, partial: string, from: number, hash
       headers: { ...download.headers, ...(from > 0 && { range: `bytes=${from}-` }) },
       signal: AbortSignal.any(signals),
     });
+    if (!response.ok) {
+      clearTimeout(timer);
+      await response.body?.cancel();
+      await waitAsTold(response.headers.get('retry-after'), download.signal);
+    }
     refuseStatus(response, download.name);
     const isRest = response.status === 206;
     if (from > 0 && !isRest) {
@@ -129,6 +136,13 @@ async function fetchRest(download: Download, partial: string, from: number, hash
   }
 }
 
+/** What the hub asks for with a 429 or 503, within reason; the pause between attempts comes on top. */
+async function waitAsTold(retryAfter: string | null, signal: AbortSignal | undefined): Promise<void> {
+  const seconds = Number(retryAfter ?? 0);
+  const waitMs = Number.isFinite(seconds) ? seconds * 1000 : Date.parse(retryAfter ?? '') - Date.now();
+  if (waitMs > 0) await sleep(Math.min(waitMs, MAX_TOLD_WAIT_MS), undefined, signal ? { signal } : {});
+}
+
 /** Throws for a status that is not a file. One that may pass is a plain error, which is tried again. */
 export function refuseStatus({ status, ok }: Pick<Response, 'status' | 'ok'>, name: string): void {
   if (ok) return;
@@ -142,6 +156,8 @@ export function refuseStatus({ status, ok }: Pick<Response, 'status' | 'ok'>, na
     throw new TrivecError('invalid_model', `${name}: the hub has no such model, revision or file (404).`, {
       param: 'MODEL',
     });
+  if (status === 429)
+    throw new Error('the hub answers 429: too many requests from here; with HF_TOKEN it allows more');
   throw new Error(`the hub answers ${status}`);
 }
 

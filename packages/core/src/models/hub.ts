@@ -2,6 +2,7 @@
 import { mkdir, statfs } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { HubApiError, listFiles, modelInfo } from '@huggingface/hub';
+import pRetry from 'p-retry';
 import type { Config } from '../config.ts';
 import { TrivecError } from '../errors.ts';
 import { inspectGraph, readModelFile } from '../onnx/inspect.ts';
@@ -38,6 +39,8 @@ export interface PullOptions {
   retryDelayMs?: number | undefined;
 }
 
+const LIST_RETRIES = 4;
+
 interface RemoteFile {
   bytes: number;
   checksum: string;
@@ -73,7 +76,12 @@ export async function pullModel(
       { param: 'HF_HUB_OFFLINE' },
     );
   const cached = new CachedRepo(hubCacheFolder(config), repo);
-  const { commit, files } = await askHub(model, config);
+  const { commit, files } = await pRetry(() => askHub(model, config), {
+    retries: LIST_RETRIES,
+    minTimeout: options.retryDelayMs ?? 1_000,
+    shouldRetry: ({ error }) => isPassing(error),
+    ...(options.signal && { signal: options.signal }),
+  });
   const paths = [...files.keys()];
   const graph = chooseGraph(paths, choice, repo);
   const got: string[] = [];
@@ -91,12 +99,17 @@ export async function pullModel(
   return { folder: cached.snapshotFolder(commit), commit, graph };
 }
 
+/** The hub is busy, or limits how often it may be asked. */
+function isPassing({ cause }: Error): boolean {
+  return cause instanceof HubApiError && (cause.statusCode === 429 || cause.statusCode >= 500);
+}
+
 async function askHub(
   { repo, revision }: HubModel,
   config: HubConfig,
 ): Promise<{ commit: string; files: Map<string, RemoteFile> }> {
   const access = {
-    hubUrl: config.hfEndpoint,
+    hubUrl: endpointOf(config),
     ...(config.hfToken !== undefined && { accessToken: config.hfToken }),
   };
   try {
@@ -131,6 +144,10 @@ function unreachable(error: unknown, name: string, { hfEndpoint }: HubConfig): u
   return new TrivecError('download_failed', `${name}: ${hfEndpoint} cannot be asked: ${why}.`, {
     cause: error,
   });
+}
+
+function endpointOf({ hfEndpoint }: HubConfig): string {
+  return hfEndpoint.replace(/\/+$/, '');
 }
 
 function isInside(path: string): boolean {
@@ -170,7 +187,7 @@ async function getFile(
   const target = cached.blobFile(checksum);
   if (!(await exists(target)))
     await downloadFile({
-      url: `${config.hfEndpoint}/${repo}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`,
+      url: `${endpointOf(config)}/${repo}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`,
       target,
       bytes,
       checksum,
