@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { TrivecError } from '@trivec/core/errors';
+import type { InjectOptions, LightMyRequestResponse } from 'fastify';
 import { announcement, apiRig, assertError } from '../../support/apiRig.ts';
 import { FAKE_MODEL } from '../../support/fakeEngine.ts';
 
@@ -44,19 +45,28 @@ test('a Redis that has frozen: not ready within two seconds, 503 for all else, a
       },
     },
   });
-  const ready = app.inject('/health/ready');
-  const jobs = app.inject('/jobs');
-  const embed = app.inject({ method: 'POST', url: '/embeddings', payload: { input: 'a' } });
-  while (pings === 0) await new Promise(setImmediate);
-  await new Promise(setImmediate);
-  t.mock.timers.tick(2_000);
-  assertError(await ready, 503, 'backend_unavailable', /not answered for 2 s/);
-  t.mock.timers.tick(3_000);
-  for (const response of [await jobs, await embed]) {
+  /** Lets the clock run until all are answered. */
+  async function answers(...calls: InjectOptions[]): Promise<LightMyRequestResponse[]> {
+    let settled = false;
+    const all = Promise.all(calls.map((call) => app.inject(call))).finally(() => {
+      settled = true;
+    });
+    while (!settled) {
+      t.mock.timers.tick(500);
+      await new Promise(setImmediate);
+    }
+    return all;
+  }
+  for (const response of await answers({ url: '/health/ready' }, { url: '/tei/health' })) {
+    assert.equal(response.statusCode, 503);
+    assert.match(response.body, /not answered for 2 s/);
+  }
+  const embed = { method: 'POST', url: '/embeddings', payload: { input: 'a' } } as const;
+  for (const response of await answers({ url: '/jobs' }, embed)) {
     assertError(response, 503, 'backend_unavailable', /not answered for 5 s/);
     assert.equal(response.headers['retry-after'], '2');
   }
-  assert.equal((await app.inject('/metrics')).statusCode, 200);
+  assert.equal((await answers({ url: '/metrics' }))[0]?.statusCode, 200);
   assert.equal((await app.inject('/health/live')).statusCode, 200);
   assert.equal(pings, 1);
 });

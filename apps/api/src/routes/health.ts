@@ -1,14 +1,19 @@
 import { basename } from 'node:path';
 import { TrivecError } from '@trivec/core/errors';
 import { Type } from 'typebox';
+import { PROBE_TIMEOUT_MS } from '../plugins/backendAlive.ts';
 import { errorResponses, rawResponse } from '../schemas/common.ts';
 import { LiveSchema, ReadySchema } from '../schemas/models.ts';
 import type { Routes } from '../services.ts';
 
-/** Probes ask again soon. The embedded database may be busy with a large upload, and is well. */
-const READY_TIMEOUT_MS = { redis: 2_000, embedded: 10_000 };
+/** The embedded database may be busy with a large upload, and is well. */
+const READY_TIMEOUT_MS = { redis: PROBE_TIMEOUT_MS, embedded: 10_000 };
+const SCRAPE_TIMEOUT_MS = 1_000;
 
-export const healthRoutes: Routes = async (app, { services: { backend, watch, models, metrics, admission } }) => {
+export const healthRoutes: Routes = async (
+  app,
+  { services: { backend, watch, models, metrics, admission } },
+) => {
   app.get(
     '/health/live',
     {
@@ -70,6 +75,7 @@ export const healthRoutes: Routes = async (app, { services: { backend, watch, mo
     metrics.workers.reset();
     metrics.requestsWaiting.reset();
     try {
+      await watch.check(SCRAPE_TIMEOUT_MS);
       for (const { model, workers } of await models.served()) {
         metrics.workers.set({ model: model.name }, workers.length);
         metrics.requestsWaiting.set(
