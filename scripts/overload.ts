@@ -155,7 +155,9 @@ await sleep(200);
 globalThis.gc?.();
 const heapGrowthMiB = (process.memoryUsage().heapUsed - heapBefore) / 1024 ** 2;
 const depthAfter = await lane.depth(engine.model.fingerprint);
-const stats = (await app.inject({ url: '/stats', headers: { authorization: `Bearer ${KEYS.ann}` } })).json();
+const headers = { authorization: `Bearer ${KEYS.ann}` };
+const stats = (await app.inject({ url: '/stats', headers })).json();
+const scrape = (await app.inject({ url: '/metrics', headers })).body;
 
 console.log(`sustainable: ${capacity.toFixed(1)} requests/s; a modest client alone: ${loneRate.toFixed(1)}`);
 console.log('| client | sent/s | accepted/s | refused/s | late/s | p50 ms | p99 ms | of lone |');
@@ -185,6 +187,8 @@ console.log(
   `heap ${heapGrowthMiB.toFixed(1)} MiB more; queue afterwards: ${depthAfter + stats.models[0].queueDepth}`,
 );
 if (depthAfter + stats.models[0].queueDepth !== 0) failures.push('work is left in the queue');
+const gauge = /^trivec_requests_waiting\{.*\} (\S+)$/m.exec(scrape)?.[1];
+if (gauge !== '0') failures.push(`the gauge of waiting requests says ${gauge}`);
 if (heapGrowthMiB > 64) failures.push(`the heap grew by ${heapGrowthMiB.toFixed(0)} MiB`);
 for (const failure of failures) console.error(`BROKEN ${failure}`);
 await app.close();
