@@ -9,7 +9,7 @@ export const MANIFEST_FILE = 'trivec-rewrite.json';
 
 const ManifestSchema = Type.Object({
   rewriter: Type.Integer(),
-  dtype: Type.String(),
+  dtype: Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,31}$' }),
   modelFile: Type.String(),
   /** Digest of the sample texts' ids and of the files that were written rather than copied. */
   settings: Type.String(),
