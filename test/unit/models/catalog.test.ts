@@ -87,6 +87,10 @@ test('the graph is chosen by precision, by the catalog’s word, or because it i
     code,
     message: /no model\.onnx; it holds a\.onnx, b\.onnx/,
   });
+  assert.throws(() => choose(['config.json', 'model.safetensors']), {
+    code,
+    message: /optimum-cli export onnx/,
+  });
   assert.throws(() => choose(xenova, 'fp32', 'other.onnx'), { code, message: /no other\.onnx/ });
 });
 

@@ -73,6 +73,12 @@ test('a folder that fits nothing is refused with what was found and what is expe
   const cases: [file: string, content: string | undefined, message: RegExp][] = [
     ['model.onnx', undefined, /no model\.onnx; it holds config\.json, expected\.json/],
     ['model.onnx', 'not a graph', /model\.onnx.*(truncated|foreign)/],
+    [
+      'model.onnx',
+      'version https://git-lfs.github.com/spec/v1\noid sha256:0\n',
+      /model\.onnx only names.*LFS pointer/,
+    ],
+    ['tokenizer.json', 'version https://git-lfs.github.com/spec/v1\noid', /tokenizer\.json only names/],
     ['tokenizer.json', undefined, /no tokenizer\.json/],
     ['tokenizer.json', '{"model":{"vocab":[', /tokenizer\.json is not JSON/],
     ['tokenizer.json', '{"model":{}}', /no vocabulary/],

@@ -13,7 +13,7 @@ import { CalibrationCache } from './calibrationCache.ts';
 import { Call } from './call.ts';
 import { predictMs } from './costModel.ts';
 import { countCores } from './cpuCount.ts';
-import type { Device, Wants } from './device.ts';
+import { type Device, DeviceError, type Wants } from './device.ts';
 import { InferenceSession } from './inferenceSession.ts';
 import { Scheduler, type SchedulerOptions } from './scheduler.ts';
 import type {
@@ -67,8 +67,14 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     return await startOn(device, tokenizer, options);
   } catch (error) {
     await device.close();
-    throw error;
+    throw error instanceof DeviceError ? cannotRun(model.info.name, error) : error;
   }
+}
+
+function cannotRun(name: string, error: DeviceError): TrivecError {
+  return new TrivecError('invalid_model', `${name} fails on a first text: ${error.message}`, {
+    cause: error,
+  });
 }
 
 /** The same on a device that is there already: what tests and benches use to run without a model. */

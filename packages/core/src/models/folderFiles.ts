@@ -2,6 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TrivecError } from '../errors.ts';
+import { lfsPointerNote } from '../onnx/lfsPointer.ts';
 import { chooseGraph, type GraphChoice } from './graphFile.ts';
 import { exists } from './hubCache.ts';
 
@@ -60,6 +61,8 @@ export async function readJson(path: string): Promise<Record<string, unknown> | 
   } catch {
     return undefined;
   }
+  const pointer = lfsPointerNote(text);
+  if (pointer !== undefined) throw new TrivecError('invalid_model', `${path} ${pointer}.`);
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -80,11 +80,19 @@ function baseOf(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1);
 }
 
+function torchNote(paths: readonly string[]): string {
+  const isTorch = paths.some((path) => /(^|\/)(pytorch_model|model).*\.(bin|safetensors)$/.test(path));
+  const hasGraph = paths.some((path) => path.endsWith('.onnx'));
+  return isTorch && !hasGraph
+    ? ' Weights of torch alone cannot be run: export them (optimum-cli export onnx), or take an export from the hub.'
+    : '';
+}
+
 function missing(where: string, what: string, paths: readonly string[], param?: string): TrivecError {
   const shown = paths.length === 0 ? 'nothing' : paths.slice(0, 12).join(', ');
   return new TrivecError(
     'invalid_model',
-    `${where} has no ${what}; it holds ${shown}${paths.length > 12 ? ' …' : ''}.`,
+    `${where} has no ${what}; it holds ${shown}${paths.length > 12 ? ' …' : ''}.${torchNote(paths)}`,
     param === undefined ? {} : { param },
   );
 }

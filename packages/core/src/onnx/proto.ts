@@ -4,6 +4,7 @@
  */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { TrivecError } from '../errors.ts';
+import { lfsPointerNote } from './lfsPointer.ts';
 import {
   type AttributeProto,
   AttributeProtoSchema,
@@ -37,6 +38,8 @@ export const MICROSOFT_DOMAIN = 'com.microsoft';
  * Throws `invalid_model` for what is not a whole ONNX model.
  */
 export function decodeModel(bytes: Uint8Array, name = 'the model'): Model {
+  const pointer = lfsPointerNote(bytes);
+  if (pointer !== undefined) throw new TrivecError('invalid_model', `${name} ${pointer}.`);
   let model: ModelProto;
   try {
     // A plain Uint8Array: views into a Buffer would be Buffers, whose slice() shares memory.
