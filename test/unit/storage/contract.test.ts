@@ -29,7 +29,22 @@ const kinds: Record<string, (t: TestContext) => Promise<{ storage: BlobStore }>>
   disk,
   s3,
   's3 with a prefix': (t) => s3(t, '/some/place'),
+  // A server that is no double of ours: s3://BUCKET?endpoint=URL, whose bucket is there, for user "test" and "secret".
+  ...(process.env.TRIVEC_TEST_S3 !== undefined && {
+    's3 of TRIVEC_TEST_S3': (t) => realS3(t, process.env.TRIVEC_TEST_S3!),
+  }),
 };
+
+let places = 0;
+
+/** Each test has a prefix of its own. */
+async function realS3(t: TestContext, url: string): Promise<{ storage: BlobStore }> {
+  const at = new URL(url);
+  at.pathname += `/trivec-test-${process.pid}-${places++}`;
+  const storage = await openStorage({ storageUrl: at.href, dataDir: '', ...AWS });
+  t.after(() => storage.close());
+  return { storage };
+}
 
 for (const [kind, open] of Object.entries(kinds)) {
   test(`${kind}: blobs are put, read, streamed, listed and deleted`, async (t) => {
