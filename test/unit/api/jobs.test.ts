@@ -299,7 +299,7 @@ test('bad NDJSON: the message names the line, and nothing is left behind', async
     await postLines('/jobs?output=dense', line('a')),
     400,
     'invalid_request',
-    /"output" is not a field here/,
+    /"output" is not a parameter of the query here/,
     'output',
   );
   assertError(
