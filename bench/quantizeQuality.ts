@@ -109,6 +109,7 @@ try {
   const base = flags.ndcg ? await ndcgs(reference) : [];
   await reference.release();
   const table: Record<string, Record<string, string | number>> = {};
+  const measured = new Map<string, number[]>();
   if (flags.ndcg) table.fp32 = { 'nDCG@10': mean(base).toFixed(4) };
   for (const name of flags.variants.split(',').filter((each) => each in VARIANTS)) {
     const options = VARIANTS[name]!;
@@ -130,10 +131,12 @@ try {
     };
     if (flags.ndcg) {
       const own = await ndcgs(model);
-      const { mean: moved, low, high } = pairedBootstrap(own.map((value, at) => value - base[at]!));
       table[name]['nDCG@10'] = mean(own).toFixed(4);
-      table[name]['vs fp32'] = moved.toFixed(4);
-      table[name]['95 %'] = `${low.toFixed(4)} … ${high.toFixed(4)}`;
+      for (const [other, theirs] of [['fp32', base] as const, ...measured]) {
+        const { mean: moved, low, high } = pairedBootstrap(own.map((value, at) => value - theirs[at]!));
+        table[name][`vs ${other}, 95 %`] = `${moved.toFixed(4)} (${low.toFixed(4)} … ${high.toFixed(4)})`;
+      }
+      measured.set(name, own);
     }
     await model.release();
     console.error(name, table[name]);
