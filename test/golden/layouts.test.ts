@@ -47,7 +47,7 @@ for (const [layout, source, file, names] of LAYOUTS) {
       [model.heads.dense?.output, model.heads.sparse?.output, model.heads.colbert?.output],
       [...names],
     );
-    assert.equal(model.info.dtype, file.includes('quantized') ? 'int8-dynamic' : 'fp32');
+    assert.equal(model.info.dtype, file.includes('quantized') ? 'int8-weights' : 'fp32');
     assert.equal(model.info.batchDependent, file.includes('quantized') ? true : undefined);
     const engine = await createEngine({ model, config: CONFIG, logger: silentLogger });
     t.after(() => engine.close());

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFile, cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -147,6 +147,16 @@ test('prompts come from the catalog, trivec.json or sentence-transformers’ fil
     code: 'invalid_model',
     message: /default_prompt_name/,
   });
+});
+
+test('int8 is dynamic where activations are rounded, too; else only its weights are int8', async (t) => {
+  const { info } = await describeModelFolder(join(MODELS, 'tiny-m3-int8'));
+  assert.deepEqual([info.dtype, info.batchDependent], ['int8-dynamic', true]);
+  const folder = await copyOf(t, 'tiny-bert-mean');
+  await rm(join(folder, 'trivec.json'));
+  await rename(join(folder, 'model.onnx'), join(folder, 'model_quantized.onnx'));
+  const other = (await describeModelFolder(folder)).info;
+  assert.deepEqual([other.dtype, other.batchDependent], ['int8-weights', undefined]);
 });
 
 test('a decoder with fused attention is padded on the right, where that takes its tokens from', async (t) => {
