@@ -48,7 +48,7 @@ for (const [layout, source, file, names] of LAYOUTS) {
       [...names],
     );
     assert.equal(model.info.dtype, file.includes('quantized') ? 'int8-weights' : 'fp32');
-    assert.equal(model.info.batchDependent, file.includes('quantized') ? true : undefined);
+    assert.equal(model.info.batchDependent, undefined);
     const engine = await createEngine({ model, config: CONFIG, logger: silentLogger });
     t.after(() => engine.close());
     const expected = JSON.parse(await readFile(join(MODELS, source, 'expected.json'), 'utf8')).slice(0, 12);
