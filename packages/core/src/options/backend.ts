@@ -7,7 +7,8 @@ export const BACKEND_OPTIONS = {
     'BACKEND_URL',
     Type.String({ pattern: '^(embedded|rediss?://.+)$' }),
     'embedded',
-    '`embedded` (in DATA_DIR, one process) or `redis://…` / `rediss://…` (shared by many).',
+    '`embedded` (in DATA_DIR, one process) or `redis://…` / `rediss://…` (shared by many), with `user:password@` percent-encoded. ' +
+      'A certificate of your own CA: NODE_EXTRA_CA_CERTS. Rights of a Redis user: `~trivec:* &trivec:* +@all -@admin -@dangerous +info` (KEY_PREFIX).',
     { secret: true },
   ),
   keyPrefix: option(
