@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { TrivecError } from '@trivec/core/errors';
+import type { RetryEvent } from '@trivec/core/jobs/jobEvents';
 import { Ledger } from '@trivec/core/jobs/ledger';
 import { Reconciler } from '@trivec/core/jobs/reconciler';
 import type { JobRecord } from '@trivec/core/jobs/records';
 import { planRetry } from '@trivec/core/jobs/retry';
-import { applyToJob, isEnded, type RetryEvent } from '@trivec/core/jobs/stateMachine';
+import { applyToJob, isEnded } from '@trivec/core/jobs/stateMachine';
 import { DEAD_UPLOAD_AFTER_MS, sweepStorage } from '@trivec/core/jobs/sweep';
 import fc from 'fast-check';
 import { POISON } from '../../support/fakeEngine.ts';

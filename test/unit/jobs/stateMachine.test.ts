@@ -1,16 +1,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import type { JobEvent, ShardStored, Transition } from '@trivec/core/jobs/jobEvents';
 import { jobView } from '@trivec/core/jobs/jobView';
 import { Ledger } from '@trivec/core/jobs/ledger';
 import type { JobRecord, ShardRecord } from '@trivec/core/jobs/records';
-import {
-  applyToJob,
-  applyToShard,
-  isEnded,
-  type JobEvent,
-  type ShardStored,
-  type Transition,
-} from '@trivec/core/jobs/stateMachine';
+import { applyToJob, applyToShard, isEnded } from '@trivec/core/jobs/stateMachine';
 import fc from 'fast-check';
 import { MemoryLedger } from '../../support/memory.ts';
 import { qdrantDestination } from '../../support/sinkDocuments.ts';
@@ -187,6 +181,9 @@ test('the time a job is paused is none of its speed', () => {
   const resumed = applyToJob(paused.job, { type: 'resume' }, 60_000);
   assert.ok(resumed.ok);
   assert.deepEqual([speedAt(paused.job, 50_000), speedAt(resumed.job, 61_000)], [500, 250]);
+  const cancelled = applyToJob(paused.job, { type: 'cancel' }, 60_000);
+  assert.ok(cancelled.ok);
+  assert.equal(speedAt(cancelled.job, 90_000), 500);
 });
 
 test('a paused job resumes to what it was, and stores what ran when it was paused', () => {

@@ -2,16 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TrivecError } from '../errors.ts';
 import type { LedgerStore } from '../ledger/ledgerStore.ts';
 import type { ShardPointer } from '../queue/workQueue.ts';
+import type { JobEvent, Refusal, ShardEvent, Transition } from './jobEvents.ts';
 import type { JobRecord, ShardRecord } from './records.ts';
-import {
-  applyToJob,
-  applyToShard,
-  isEnded,
-  type JobEvent,
-  type Refusal,
-  type ShardEvent,
-  type Transition,
-} from './stateMachine.ts';
+import { applyToJob, applyToShard, isEnded } from './stateMachine.ts';
 
 /** `gone`: there is no such job (any more). */
 export type LedgerResult = { ok: true; job: JobRecord } | { ok: false; reason: Refusal | 'gone' };

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { BlobStore } from '../storage/blobStore.ts';
 import { parseErrors, serializeErrors } from './errorsList.ts';
+import type { RetryEvent } from './jobEvents.ts';
 import { retryKeys } from './keys.ts';
 import type { Ledger } from './ledger.ts';
 import type { Document, DocumentError, JobRecord, ShardRecord } from './records.ts';
 import { type CutShard, readWholeShard, ShardCutter, type ShardLimits } from './shardCutter.ts';
-import type { RetryEvent } from './stateMachine.ts';
 import { UPLOAD_SILENCE_MS } from './uploadWriter.ts';
 
 export interface RetryDeps {

@@ -1,122 +1,25 @@
 import { TrivecError } from '../errors.ts';
-import type { QdrantDestination } from '../sinks/qdrant/destination.ts';
+import type {
+  IngestEvent,
+  JobEvent,
+  PauseEvent,
+  Refusal,
+  RetryEvent,
+  ShardEvent,
+  ShardStored,
+  ShardWritten,
+  SinkEvent,
+  Transition,
+} from './jobEvents.ts';
 import {
-  type DocumentError,
   isWritten,
   type JobRecord,
   type JobStatus,
-  type PauseReason,
   type ShardRecord,
   type SinkCounts,
   type SinkState,
 } from './records.ts';
-import { applyWebhook, type WebhookEvent, withOutbox } from './webhook.ts';
-
-/**
- * What may happen to a job, as pure decisions. The caller reads the records, asks here, and writes the answer
- * by compare-and-set on the job's version: whoever comes second reads again and asks again. So each
- * shard is counted once, the job closes once, and cancel and close can't both win.
- *
- *   queued ─start→ running ─last shard→ completed | failed (nothing succeeded)
- *   queued, running ─pause→ paused ─resume→ queued, running
- *   queued, running, paused ─cancel→ cancelled
- *   completed, failed ─retry→ running (failed documents, in shards of their own)
- *   completed, failed, cancelled ─ingest→ running (what is stored is written to another destination)
- *   shard: pending ─stored→ stored ─written→ written (only with a destination)
- */
-export type JobEvent =
-  | { type: 'start' }
-  | PauseEvent
-  | { type: 'resume'; reason?: PauseReason }
-  | { type: 'cancel' }
-  | SinkEvent
-  | IngestEvent
-  | RetryEvent
-  | WebhookEvent;
-
-/** With a `reason` it is the system that pauses, and resumes only what it has paused itself. */
-export interface PauseEvent {
-  type: 'pause';
-  reason?: PauseReason;
-}
-
-/** Failed documents move from the shards that ended (`changed`) to new ones behind them (`added`). */
-export interface RetryEvent {
-  type: 'retry';
-  added: readonly ShardRecord[];
-  changed: readonly ShardRecord[];
-  /** Those of the shown errors that stay. */
-  errors: readonly DocumentError[];
-}
-
-/**
- * `sinkDeferred`: indexing is about to be put off. `sinkWaits`: the destination takes nothing now, and why. `sinkFinished`: nothing is left to restore or to swap, or the
- * destination refuses it for good (`error`). `run` is the ingestion that they are of: one that comes late must not be
- * taken for the next one's, which may go elsewhere.
- */
-export type SinkEvent =
-  | { type: 'sinkDeferred'; run: number; hnswM: number }
-  | { type: 'sinkWaits'; run: number; reason: string }
-  | { type: 'sinkFinished'; run: number; error?: DocumentError };
-
-export interface IngestEvent {
-  type: 'ingest';
-  destination: QdrantDestination;
-  sink: Omit<SinkState, 'run'>;
-}
-
-/** An attempt has stored its results. `counts` add up to the shard's documents. */
-export interface ShardStored {
-  type: 'shardStored';
-  /** Absent when no document succeeded. */
-  resultKey?: string;
-  errorsKey?: string;
-  counts: { embedded: number; failed: number };
-  rows: number;
-  tokens: number;
-  /** Documents that were cut to the model's length. */
-  truncated: number;
-  /** The first few. */
-  errors: readonly DocumentError[];
-}
-
-/** The destination has taken the shard's vectors, of this many documents. */
-export interface ShardWritten {
-  type: 'shardWritten';
-  /** The ingestion that it was written in. */
-  run: number;
-  documents: number;
-  /** Added to the job's own. */
-  counts?: SinkCounts;
-  /** Where all errors of the shard lie, when the destination refused documents. */
-  errorsKey?: string;
-  /** The first few of those. */
-  errors?: readonly DocumentError[];
-}
-
-export type ShardEvent = ShardStored | ShardWritten;
-
-export type Refusal =
-  | 'already_running'
-  | 'already_paused'
-  | 'not_paused'
-  | 'paused'
-  | 'already_stored'
-  | 'already_written'
-  | 'not_stored'
-  | 'not_ended'
-  | 'nothing_stored'
-  | 'no_sink'
-  | 'already_waiting'
-  | 'other_run'
-  | 'sink_open'
-  | 'not_due'
-  | 'cancelled'
-  | 'ended';
-
-export type Transition =
-  | { ok: true; job: JobRecord; shards: readonly ShardRecord[] }
-  | { ok: false; reason: Refusal };
+import { applyWebhook, withOutbox } from './webhook.ts';
 
 /** How many of its failed documents a job record shows. */
 export const SHOWN_ERRORS = 10;
@@ -127,6 +30,18 @@ export function isEnded(job: Pick<JobRecord, 'status'>): boolean {
   return ENDED.includes(job.status);
 }
 
+/**
+ * What becomes of a job when something happens to it, as pure decisions. The caller reads the records, asks here, and writes the answer
+ * by compare-and-set on the job's version: whoever comes second reads again and asks again. So each
+ * shard is counted once, the job closes once, and cancel and close can't both win.
+ *
+ *   queued ─start→ running ─last shard→ completed | failed (nothing succeeded)
+ *   queued, running ─pause→ paused ─resume→ queued, running
+ *   queued, running, paused ─cancel→ cancelled
+ *   completed, failed ─retry→ running (failed documents, in shards of their own)
+ *   completed, failed, cancelled ─ingest→ running (what is stored is written to another destination)
+ *   shard: pending ─stored→ stored ─written→ written (only with a destination)
+ */
 export function applyToJob(job: JobRecord, event: JobEvent, nowMs: number): Transition {
   return told(job, decideJob(job, event, nowMs), nowMs);
 }
@@ -158,15 +73,11 @@ function decideJob(job: JobRecord, event: JobEvent, nowMs: number): Transition {
       if (job.status !== 'paused') return refuse('not_paused');
       if (event.reason !== undefined && event.reason !== job.pausedReason) return refuse('not_paused');
       return changed({
-        ...withoutReason(job),
+        ...afterPause(job, nowMs),
         status: job.startedAtMs === undefined ? 'queued' : 'running',
-        ...(job.startedAtMs !== undefined &&
-          job.pausedAtMs !== undefined && {
-            pausedMs: (job.pausedMs ?? 0) + nowMs - Math.max(job.pausedAtMs, job.startedAtMs),
-          }),
       });
     case 'cancel':
-      return changed({ ...withoutReason(job), status: 'cancelled', finishedAtMs: nowMs });
+      return changed({ ...afterPause(job, nowMs), status: 'cancelled', finishedAtMs: nowMs });
     case 'sinkDeferred':
       if (job.sink?.indexing !== 'toDefer') return refuse('no_sink');
       if (job.sink.run !== event.run) return refuse('other_run');
@@ -208,6 +119,14 @@ function pause(job: JobRecord, { reason }: PauseEvent, nowMs: number): Transitio
 
 function withoutReason({ pausedReason: _, ...job }: JobRecord): JobRecord {
   return job;
+}
+
+/** Of a paused job, with the time of this pause; any other as it is. */
+function afterPause(job: JobRecord, nowMs: number): JobRecord {
+  const { startedAtMs, pausedAtMs, pausedMs = 0 } = job;
+  if (job.status !== 'paused' || startedAtMs === undefined || pausedAtMs === undefined)
+    return withoutReason(job);
+  return { ...withoutReason(job), pausedMs: pausedMs + nowMs - Math.max(pausedAtMs, startedAtMs) };
 }
 
 /** The failed stay counted as failed until they succeed. */
@@ -351,7 +270,7 @@ function closeIfDone(job: JobRecord, nowMs: number): JobRecord {
   const done = awaitsWriting(job) ? job.shards.written : job.shards.stored;
   if (done < job.shards.total || job.sink?.finished === false) return job;
   const succeeded = job.sink === undefined ? job.counts.embedded : job.counts.written;
-  return { ...withoutReason(job), status: succeeded === 0 ? 'failed' : 'completed', finishedAtMs: nowMs };
+  return { ...afterPause(job, nowMs), status: succeeded === 0 ? 'failed' : 'completed', finishedAtMs: nowMs };
 }
 
 function changed(job: JobRecord, shards: readonly ShardRecord[] = []): Transition {
