@@ -6,6 +6,7 @@ import { JobService } from '@trivec/core/jobs/jobService';
 import type { JobRecord } from '@trivec/core/jobs/records';
 import type { RequestedOptions, ResultQuery, Viewer } from '@trivec/core/jobs/serviceTypes';
 import { runShard } from '@trivec/core/jobs/shardRunner';
+import type { ModelInfo } from '@trivec/core/models/modelInfo';
 import type { ShardPointer } from '@trivec/core/queue/workQueue';
 import { createLogger } from '@trivec/core/telemetry/logger';
 import { FAKE_MODEL, FakeEngine } from './fakeEngine.ts';
@@ -35,7 +36,9 @@ export function jobRig(config: Partial<typeof SMALL_CONFIG> = {}) {
   const engine = new FakeEngine();
   const logger = createLogger({ logLevel: 'silent' });
   // Only what jobs use of a backend.
-  const workers = [{ model: FAKE_MODEL, tokensPerSecond: 10 }];
+  const workers: { model: ModelInfo; tokensPerSecond: number; maxBulkTokens?: number }[] = [
+    { model: FAKE_MODEL, tokensPerSecond: 10 },
+  ];
   const backend = {
     ledger,
     shardQueue: () => queue,

@@ -24,11 +24,18 @@ test('no two options share a name, and each stands under one heading of the docs
 });
 
 test('an empty value counts as absent; integers, booleans and lists are parsed', () => {
-  const config = loadConfig({ PORT: '', HF_HUB_OFFLINE: '1', MODELS: ' a, b ,,c ', MAX_INPUTS: '7' });
+  const config = loadConfig({
+    PORT: '',
+    HF_HUB_OFFLINE: '1',
+    MODELS: ' a, b ,,c ',
+    MAX_INPUTS: '7',
+    MAX_BULK_TEXT_TOKENS: '16',
+  });
   assert.equal(config.port, 8080);
   assert.equal(config.hfHubOffline, true);
   assert.deepEqual(config.models, ['a', 'b', 'c']);
   assert.equal(config.maxInputs, 7);
+  assert.equal(config.maxBulkTextTokens, 16);
 });
 
 test('a malformed value is refused by its name, with what the option takes', () => {
@@ -36,6 +43,7 @@ test('a malformed value is refused by its name, with what the option takes', () 
     ['PORT', '80 80', 'PORT: "80 80" is not an integer from 0 to 65535.'],
     ['PORT', '65536', 'PORT: "65536" is not an integer from 0 to 65535.'],
     ['HF_HUB_OFFLINE', 'yes', 'HF_HUB_OFFLINE: "yes" is not true or false.'],
+    ['MAX_BULK_TEXT_TOKENS', '3', 'MAX_BULK_TEXT_TOKENS: "3" is not 0 or an integer from 16 to 1000000.'],
     ['LOG_LEVEL', 'loud', 'LOG_LEVEL: "loud" is not one of fatal, '],
   ] as const)
     assert.throws(

@@ -48,6 +48,7 @@ async function announce({
       model,
       device: engine.device,
       maxBatchTokens: engine.maxBatchTokens,
+      maxBulkTokens: engine.maxBulkTokens,
       ...(calibration && { calibration: { from: calibration.from, cost: calibration.cost } }),
       tokensPerSecond,
       startedAtMs,

@@ -83,7 +83,8 @@ function parse(spec: Option, raw: string): unknown {
 }
 
 function convert(schema: TSchema, raw: string): unknown {
-  if (Type.IsInteger(schema)) return /^-?\d+$/.test(raw) ? Number(raw) : raw;
+  // The only union is `countOrOff`.
+  if (Type.IsInteger(schema) || Type.IsUnion(schema)) return /^-?\d+$/.test(raw) ? Number(raw) : raw;
   if (Type.IsBoolean(schema))
     return raw === 'true' || raw === '1' ? true : raw === 'false' || raw === '0' ? false : raw;
   if (Type.IsArray(schema))
@@ -102,6 +103,8 @@ export function describeSchema(schema: TSchema): string {
       ? `an integer of at least ${minimum}`
       : `an integer from ${minimum} to ${maximum}`;
   }
+  if (Type.IsUnion(schema)) return schema.anyOf.map(describeSchema).join(' or ');
+  if (Type.IsLiteral(schema)) return String(schema.const);
   if (Type.IsBoolean(schema)) return 'true or false';
   if (Type.IsArray(schema)) return 'a comma-separated list';
   if (Type.IsEnum(schema)) return `one of ${schema.enum.join(', ')}`;

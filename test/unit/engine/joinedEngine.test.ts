@@ -71,6 +71,13 @@ test('a text that either model cuts is cut, one that either fails on has failed'
   assert.ok(good !== undefined && !(good instanceof TrivecError));
 });
 
+test('chunks of jobs are as short as the shorter limit of the two', () => {
+  const [sparse, dense] = [lexical(), new FakeEngine(DENSE)];
+  assert.equal(new JoinedEngine(sparse, dense).maxBulkTokens, 8);
+  const limited = (engine: FakeEngine, maxBulkTokens: number) => Object.assign(engine, { maxBulkTokens });
+  assert.equal(new JoinedEngine(limited(sparse, 8), limited(dense, 5)).maxBulkTokens, 5);
+});
+
 test('models that give nothing to join are refused by name', async () => {
   assert.throws(() => new JoinedEngine(new FakeEngine({ outputs: ['dense'] }), new FakeEngine(DENSE)), {
     code: 'invalid_config',

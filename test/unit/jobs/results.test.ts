@@ -126,7 +126,8 @@ test('the view of a job has exact counts, rate, time left and links', async () =
   assert.deepEqual(view.warnings, [
     {
       code: 'truncated',
-      message: '1 document was longer than the model can read and got cut to its length.',
+      message:
+        '1 document was longer than a text may be and got cut: to the length of the model, or to MAX_BULK_TEXT_TOKENS.',
     },
   ]);
   await rig.drain();

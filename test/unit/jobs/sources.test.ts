@@ -151,6 +151,9 @@ test('a dry run counts, estimates and lists what would be refused, and stores no
     accepted: true,
     refused: { total: 0, byCode: {}, first: [] },
   });
+  rig.workers[0]!.maxBulkTokens = 4;
+  assert.equal((await dry(documents(400))).tokens, 1600);
+  delete rig.workers[0]!.maxBulkTokens;
   const bad = [...documents(2), { id: 'x' }, { id: 'd0', text: 'again' }, 3];
   const refused = await dry(bad);
   assert.equal(refused.documents, 2);

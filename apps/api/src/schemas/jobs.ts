@@ -33,7 +33,8 @@ const options = {
   normalize: Type.Optional(Type.Boolean({ description: 'L2-normalise dense (default true).' })),
   truncate: Type.Optional(
     Type.Boolean({
-      description: 'False: a text over the length of the model fails alone (default true: it is cut).',
+      description:
+        'False: a text over the length of the model, or over MAX_BULK_TEXT_TOKENS, fails alone (default true: it is cut).',
     }),
   ),
   inputType: Type.Optional(
@@ -296,7 +297,9 @@ export const JobSchema = Type.Object(
       { normalize: Type.Boolean(), truncate: Type.Boolean(), dimensions: Type.Optional(Type.Integer()) },
       { additionalProperties: Type.Unknown() },
     ),
-    truncated: Type.Integer({ description: 'Documents that were cut to the length of the model.' }),
+    truncated: Type.Integer({
+      description: 'Documents that were cut: to the length of the model, or to MAX_BULK_TEXT_TOKENS.',
+    }),
     skipped: Type.Integer({ description: 'Lines that were no document and left out (onInvalid: skip).' }),
     warnings: Type.Array(Type.Object({ code: Type.String(), message: Type.String() })),
     errors: Type.Array(DocumentErrorSchema, { description: 'The first ten; `links.errors` has all.' }),

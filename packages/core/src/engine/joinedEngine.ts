@@ -38,6 +38,11 @@ export class JoinedEngine implements Engine {
     return Math.min(this.#lexical.maxBatchTokens, this.#dense.maxBatchTokens);
   }
 
+  get maxBulkTokens(): number {
+    const limits = [this.#lexical, this.#dense].flatMap(({ maxBulkTokens }) => maxBulkTokens ?? []);
+    return Math.min(this.model.maxTokens, ...limits);
+  }
+
   async encode(texts: readonly string[], options: EncodeOptions = {}): Promise<EncodedText[]> {
     const maxTokens = Math.min(options.maxTokens ?? this.model.maxTokens, this.model.maxTokens);
     const [own, forDense] = await Promise.all([

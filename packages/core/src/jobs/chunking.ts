@@ -7,6 +7,15 @@ export interface Span {
   end: number;
 }
 
+/** The same with chunks of at most `maxTokens`: longer ones would lose their ends. */
+export function chunkingWithin(
+  chunking: ChunkingOptions,
+  maxTokens = Number.POSITIVE_INFINITY,
+): ChunkingOptions {
+  if (chunking.maxTokens <= maxTokens) return chunking;
+  return { ...chunking, maxTokens, overlap: Math.min(chunking.overlap, Math.floor(maxTokens / 2)) };
+}
+
 /**
  * A decision that needs the tokenizer: yields texts, and is given back how many tokens each has, special tokens and
  * prompt included. So the rules stay pure, and the questions about many documents travel together.

@@ -10,7 +10,8 @@ const FIELDS = ['id', 'text', 'payload'];
 
 /**
  * Checks one document: `{id: string | safe integer, text: string, payload?: object}` and nothing else; with a
- * mapping, one made of any record's fields. A lone surrogate in a text becomes U+FFFD. Throws `invalid_document`, naming place, field and limit.
+ * mapping, one made of any record's fields. A lone surrogate in a text becomes U+FFFD. Throws
+ * `invalid_document`, naming place, field and limit.
  */
 export function parseDocument(value: unknown, place: Place, mapping?: FieldMapping): Document {
   if (typeof value !== 'object' || value === null || Array.isArray(value))

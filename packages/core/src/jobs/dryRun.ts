@@ -1,5 +1,6 @@
 import type { ReplyTo, TokenizeTask } from '../engine/tasks.ts';
 import type { Output } from '../vectors/types.ts';
+import { chunkingWithin } from './chunking.ts';
 import { readRules } from './intake.ts';
 import { type IntakeLimits, readIntake } from './intakeReader.ts';
 import { resolveOptions } from './options.ts';
@@ -13,6 +14,8 @@ export interface DryRunDeps {
   tokenize(task: TokenizeTask): Promise<ReplyTo<TokenizeTask>>;
   /** Of all workers of the model together; 0 where none has measured any. */
   tokensPerSecond: number;
+  /** What a text is cut to: the length of the model, or less (MAX_BULK_TEXT_TOKENS). */
+  maxTextTokens: number;
 }
 
 export interface DryRunInput {
@@ -57,7 +60,7 @@ export async function dryRun(deps: DryRunDeps, input: DryRunInput): Promise<DryR
     },
     input.signal,
   );
-  const mean = await meanTexts(deps, sample, options, input.model);
+  const mean = await meanTexts(deps, sample, options);
   const documents = sample.offered;
   const tokens = Math.round(mean.tokens * documents);
   const rows = Math.round(mean.rows * documents);
@@ -79,11 +82,11 @@ export async function dryRun(deps: DryRunDeps, input: DryRunInput): Promise<DryR
 
 /** Tokens (special ones and prompt included) and rows of a document, on average. */
 async function meanTexts(
-  { tokenize }: DryRunDeps,
+  { tokenize, maxTextTokens }: DryRunDeps,
   { texts }: Sample,
-  { prompt = '', chunking }: JobOptions,
-  model: JobModel,
+  { prompt = '', ...options }: JobOptions,
 ): Promise<{ tokens: number; rows: number }> {
+  const chunking = options.chunking && chunkingWithin(options.chunking, maxTextTokens);
   const heads = texts.map((text) => prompt + text.slice(0, SAMPLED_CHARS));
   let tokens = 0;
   let rows = 0;
@@ -96,7 +99,7 @@ async function meanTexts(
     for (const [i, { originalTokens }] of reply.texts.entries()) {
       const text = texts[from + i]!;
       const whole = originalTokens * Math.max(1, text.length / SAMPLED_CHARS);
-      const limit = chunking?.maxTokens ?? model.maxTokens;
+      const limit = chunking?.maxTokens ?? maxTextTokens;
       // Chunks repeat their overlap.
       const pieces =
         chunking === undefined || whole <= limit

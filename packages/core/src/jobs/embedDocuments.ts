@@ -2,7 +2,7 @@ import type { EncodedText, Engine } from '../engine/types.ts';
 import { TrivecError, toTrivecError } from '../errors.ts';
 import type { ResultRow } from '../vectors/resultColumns.ts';
 import type { TextVectors } from '../vectors/types.ts';
-import { chunkText, type Span } from './chunking.ts';
+import { chunkingWithin, chunkText, type Span } from './chunking.ts';
 import type { ChunkingOptions, Document, DocumentError, JobOptions } from './records.ts';
 import { oversized } from './resultSize.ts';
 
@@ -31,8 +31,9 @@ export interface EmbedCall {
 }
 
 /**
- * Embeds a shard in the bulk lane. Texts that stand in it several times run once. A document that fails does so alone. Throws what is worth another try
- * (retryable errors) and `cancelled`; any other failure of the whole call becomes that of each document.
+ * Embeds a shard in the bulk lane. Texts that stand in it several times run once. A document that fails does so alone.
+ * Throws what is worth another try (retryable errors) and `cancelled`; any other failure of the whole call becomes that
+ * of each document.
  */
 export async function embedDocuments(
   engine: Engine,
@@ -111,7 +112,7 @@ async function piecesOf(
   const cut =
     chunking === undefined
       ? documents.map(({ text }) => [{ start: 0, end: text.length }])
-      : await chunkAll(engine, documents, withinBulk(chunking, engine), prompt, signal);
+      : await chunkAll(engine, documents, chunkingWithin(chunking, engine.maxBulkTokens), prompt, signal);
   cut.forEach((spans, document) => {
     if (spans instanceof TrivecError) {
       failed.set(document, spans);
@@ -122,13 +123,6 @@ async function piecesOf(
       pieces.push({ document, chunk, span, text: prompt + text.slice(span.start, span.end) });
   });
   return { pieces, failed };
-}
-
-/** No chunk is longer than a text of the bulk lane may be: it would lose its end. */
-function withinBulk(chunking: ChunkingOptions, { maxBulkTokens }: Engine): ChunkingOptions {
-  if (maxBulkTokens === undefined || chunking.maxTokens <= maxBulkTokens) return chunking;
-  const overlap = Math.min(chunking.overlap, Math.floor(maxBulkTokens / 2));
-  return { ...chunking, maxTokens: maxBulkTokens, overlap };
 }
 
 /** Asks the tokenizer for all documents at once, as often as the one with most chunks needs it. */

@@ -113,7 +113,11 @@ export class JobService {
         deadlineAtMs: Date.now() + config.requestTimeoutMs,
         ...(input.signal !== undefined && { signal: input.signal }),
       });
-    return dryRun({ config, tokenize, tokensPerSecond }, this.readable(input));
+    const maxTextTokens = Math.min(
+      input.model.maxTokens,
+      ...workers.flatMap(({ maxBulkTokens }) => maxBulkTokens ?? []),
+    );
+    return dryRun({ config, tokenize, tokensPerSecond, maxTextTokens }, this.readable(input));
   }
 
   /** A source that is only named becomes one to read; the name is what makes two requests the same. */

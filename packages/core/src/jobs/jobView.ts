@@ -74,7 +74,8 @@ function elapsed(job: JobRecord, nowMs: number): number | undefined {
 function warningsOf(job: JobRecord): JobView['warnings'] {
   if (job.truncated === 0) return [];
   const who = job.truncated === 1 ? '1 document was' : `${job.truncated} documents were`;
-  return [{ code: 'truncated', message: `${who} longer than the model can read and got cut to its length.` }];
+  const message = `${who} longer than a text may be and got cut: to the length of the model, or to MAX_BULK_TEXT_TOKENS.`;
+  return [{ code: 'truncated', message }];
 }
 
 function isoOrNull(ms: number | undefined): string | null {

@@ -1,5 +1,8 @@
 import { Type } from 'typebox';
-import { count, option } from './option.ts';
+import { count, countOrOff, option } from './option.ts';
+
+/** Room for the special tokens and some words; with less every vector would say the same. */
+const MIN_TEXT_TOKENS = 16;
 
 /** Device and batches. */
 export const ENGINE_OPTIONS = {
@@ -41,7 +44,7 @@ export const ENGINE_OPTIONS = {
   ),
   maxBulkTextTokens: option(
     'MAX_BULK_TEXT_TOKENS',
-    count(0, 1_000_000),
+    countOrOff(MIN_TEXT_TOKENS, 1_000_000),
     0,
     'Texts of jobs are cut to so many tokens, so that no long one keeps requests waiting; 0 leaves them the length of the model.',
   ),

@@ -22,3 +22,7 @@ export function option<S extends TSchema, D extends Static<S> | undefined>(
 
 export const count = (minimum: number, maximum = Number.MAX_SAFE_INTEGER) =>
   Type.Integer({ minimum, maximum });
+
+/** A limit that 0 switches off. */
+export const countOrOff = (minimum: number, maximum: number) =>
+  Type.Union([Type.Literal(0), count(minimum, maximum)]);

@@ -10,6 +10,8 @@ export interface WorkerAnnouncement {
   device: string;
   /** Padded tokens of one batch. */
   maxBatchTokens: number;
+  /** Tokens that a text of a job is cut to, where that is less than the model's own. */
+  maxBulkTokens?: number | undefined;
   /** How the budget was found, and what a batch takes: fixedMs + msPerToken · tokens + msPerPair · count · length². */
   calibration?: { from: Calibration['from']; cost: BatchCost } | undefined;
   /** Measured while it last worked; 0 before. */
