@@ -5,7 +5,7 @@ import { describeModelFolder } from '@trivec/core/models/folder';
 import { selfTest } from '@trivec/core/models/selfTest';
 import { silentLogger } from '../support/stubDevice.ts';
 
-const folder = process.env.BGE_M3_DIR;
+const folder = process.env.BGE_M3_DIR || undefined;
 
 test('the real BGE-M3 gives the values that its authors published', {
   skip: folder === undefined ? 'BGE_M3_DIR names no folder with the real model' : false,

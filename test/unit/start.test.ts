@@ -84,12 +84,14 @@ test('at a terminal, log lines are for people and hide what JSON lines hide', ()
   const logger = createLogger({ logLevel: 'info' }, terminalLog({ write: (text) => (out += text) }));
   logger.info({ url: 'http://x', count: 2, apiKey: KEY }, 'listening');
   logger.error({ err: new Error('no device') }, 'failed');
+  logger.warn({ url: '/\u001b[2J\u009b1m' }, 'odd\nrequest');
   logger.debug('unseen');
   const lines = stripVTControlCharacters(out).split('\n');
   assert.match(lines[0]!, /^\d\d:\d\d:\d\d info listening url=http:\/\/x count=2 apiKey=\[redacted\]$/);
   assert.match(lines[1]!, /^\d\d:\d\d:\d\d error failed$/);
   assert.match(lines[2]!, /^Error: no device/);
   assert.ok(!out.includes('unseen'));
+  assert.match(lines.at(-2)!, / warn odd\\u000arequest url=\/\\u001b\[2J\\u009b1m$/);
 });
 
 test('the welcome says where the server is, who may use it and how to stop it, and no key', () => {

@@ -8,15 +8,23 @@ import { TrivecError } from './errors.ts';
  * folder is there and takes no new one (/proc). Throws what the file system says.
  */
 export function makeFolder(path: string, mode = 0o777): void {
+  if (tryToMake(path, mode)) return;
+  const above = dirname(resolve(path));
+  if (above !== resolve(path) && !isFolder(above)) makeFolder(above, mode);
+  // What was missing is there now, made here or by another process that starts at the same moment.
+  if (!tryToMake(path, mode)) mkdirSync(path, { mode });
+}
+
+/** False where a folder above it is missing. */
+function tryToMake(path: string, mode: number): boolean {
   try {
     mkdirSync(path, { mode });
+    return true;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EEXIST' && isFolder(path)) return;
-    const above = dirname(resolve(path));
-    if (code !== 'ENOENT' || above === resolve(path) || isFolder(above)) throw error;
-    makeFolder(above, mode);
-    mkdirSync(path, { mode });
+    if (code === 'ENOENT') return false;
+    if (code === 'EEXIST' && isFolder(path)) return true;
+    throw error;
   }
 }
 

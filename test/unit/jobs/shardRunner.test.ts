@@ -170,6 +170,13 @@ test('an error that no other try heals fails the documents of the shard at the t
   for (let failures = 1; failures < 3; failures++)
     await assert.rejects(rig.run(pointer), { code: 'internal' });
   assert.equal((await rig.job(job.id)).counts.failed, 0);
+  // No room for the list of errors, either: the job waits for it like for any other blob.
+  const { failPut } = rig.storage;
+  rig.storage.failPut = (key, puts) =>
+    key.endsWith('.errors.ndjson') ? new TrivecError('storage_full', 'full') : failPut?.(key, puts);
+  assert.deepEqual(await rig.run(pointer), { stored: false, reason: 'paused' });
+  rig.storage.failPut = failPut;
+  await rig.service.resume(job.id, ANYONE);
   assert.equal((await rig.run(pointer)).stored, true);
   await rig.drain();
   const done = await rig.job(job.id);

@@ -55,6 +55,19 @@ export async function runShard(
   pointer: ShardPointer,
   signal: AbortSignal,
 ): Promise<ShardOutcome> {
+  try {
+    return await attempt(deps, pointer, signal);
+  } catch (error) {
+    if (error instanceof TrivecError && error.code === 'storage_full') return pauseFull(deps, pointer);
+    throw error;
+  }
+}
+
+async function attempt(
+  deps: ShardRunnerDeps,
+  pointer: ShardPointer,
+  signal: AbortSignal,
+): Promise<ShardOutcome> {
   const startedAtMs = Date.now();
   const taken = await new Ledger(deps.ledger).take(pointer);
   if (!taken.ok) return { stored: false, reason: taken.reason };
@@ -62,7 +75,6 @@ export async function runShard(
   try {
     return await record(deps, taken, await embedShard(deps, job, shard, signal), startedAtMs);
   } catch (error) {
-    if (error instanceof TrivecError && error.code === 'storage_full') return pauseFull(deps, pointer);
     if (error instanceof TrivecError && error.code === 'cancelled') {
       // The engine says `cancelled` of every aborted call; why it was aborted is in the signal.
       if (signal.reason instanceof TrivecError && signal.reason.retryable) throw signal.reason;

@@ -23,9 +23,22 @@ function forPeople(line: string): string {
   const time = new Date(entry.time).toTimeString().slice(0, 8);
   const fields = Object.entries(entry)
     .filter(([name]) => !UNSHOWN.has(name))
-    .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+    .map(
+      ([name, value]) => `${name}=${printable(typeof value === 'string' ? value : JSON.stringify(value))}`,
+    );
   const { stack } = (entry.err ?? {}) as { stack?: string };
-  const head = [styleText('gray', time), LEVELS[entry.level] ?? entry.level, entry.msg ?? ''].join(' ');
+  const head = [styleText('gray', time), LEVELS[entry.level] ?? entry.level, printable(entry.msg ?? '')].join(
+    ' ',
+  );
   const tail = fields.length === 0 ? '' : ` ${styleText('gray', fields.join(' '))}`;
-  return `${head}${tail}${stack === undefined ? '' : `\n${stack}`}`;
+  return `${head}${tail}${stack === undefined ? '' : `\n${printable(stack, '\n')}`}`;
+}
+
+/** What clients send stands in these lines, too: a terminal would obey their control characters. */
+function printable(text: string, allowed = ''): string {
+  return text.replace(/\p{Cc}/gu, (char) => (allowed.includes(char) ? char : escapeOf(char)));
+}
+
+function escapeOf(char: string): string {
+  return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
