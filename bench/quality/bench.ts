@@ -1,4 +1,5 @@
-import type { JobView, ModelView, TrivecClient } from '@trivec/cli/client';
+import type { JobView, ModelView } from '@trivec/cli/apiTypes';
+import type { TrivecClient } from '@trivec/cli/client';
 import { watchJob } from '@trivec/cli/watch';
 import { readArrowStream } from '@trivec/core/vectors/arrow';
 import { MIXED_WEIGHTS } from '@trivec/core/vectors/scores';

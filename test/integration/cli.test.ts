@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import test, { after, before, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { JobView, SearchAnswer } from '../../apps/cli/src/client.ts';
+import type { JobView, SearchAnswer } from '../../apps/cli/src/apiTypes.ts';
 import { run } from '../../apps/cli/src/run.ts';
 import { startStandalone } from '../../apps/standalone/src/server.ts';
 import { type Config, loadConfig } from '../../packages/core/src/config.ts';

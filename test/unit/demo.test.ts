@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import type { SearchHit } from '../../apps/cli/src/client.ts';
+import type { SearchHit } from '../../apps/cli/src/apiTypes.ts';
 import { type Answers, answersText, QUESTIONS } from '../../apps/standalone/src/demoQuestions.ts';
 
 interface Passage {

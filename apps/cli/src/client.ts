@@ -1,121 +1,17 @@
 import { Readable } from 'node:stream';
-import type { DryRunReport, JobView, ResultFormat, SearchMode } from '@trivec/core/jobs/serviceTypes';
-import type { QdrantSearchMode } from '@trivec/core/sinks/qdrant/search';
-import type { Output } from '@trivec/core/vectors/types';
 import { EventSourceParserStream } from 'eventsource-parser/stream';
-
-export type { DryRunReport, JobView, ResultFormat, SearchMode };
-
-/** What a server answered instead of the thing asked for; `status` 0 where none answered at all. */
-export class ApiError extends Error {
-  override readonly name = 'ApiError';
-  /** The server's code, or `server_unreachable`, or `not_trivec` for a server that speaks otherwise. */
-  readonly code: string;
-  readonly status: number;
-  readonly param: string | undefined;
-  readonly requestId: string | undefined;
-
-  constructor(
-    code: string,
-    status: number,
-    message: string,
-    details: { param?: string | undefined; requestId?: string | undefined; cause?: unknown } = {},
-  ) {
-    super(message, { cause: details.cause });
-    this.code = code;
-    this.status = status;
-    this.param = details.param;
-    this.requestId = details.requestId;
-  }
-}
-
-/** Options of a job, as `POST /jobs` takes them in its query. */
-export interface JobRequest {
-  outputs?: readonly string[];
-  model?: string;
-  truncate?: boolean;
-  onInvalid?: 'skip';
-  'chunking.maxTokens'?: number;
-  'chunking.overlap'?: number;
-  'chunking.unit'?: string;
-  prompt?: string;
-  /** Of the server's Qdrant. */
-  collection?: string;
-}
-
-export interface SearchRequest {
-  query: string;
-  mode?: SearchMode;
-  limit?: number;
-  explain?: boolean;
-}
-
-/** `POST /jobs/:id/search`. */
-export interface SearchAnswer {
-  hits: SearchHit[];
-  /** Rows looked at. */
-  scanned: number;
-  /** For `hybrid`: what each output counted for. */
-  weights: Partial<Record<Output, number>>;
-  notes: string[];
-}
-
-export interface SearchHit {
-  id: string;
-  chunk: number;
-  score: number;
-  scores: Partial<Record<Output, number>>;
-  text: string;
-  payload?: Record<string, unknown>;
-  explanation?: {
-    /** Heaviest first. */
-    sparse?: { token: string; queryWeight: number; documentWeight: number; product: number }[];
-    /** One a token of the query, in order. */
-    colbert?: {
-      queryToken?: string;
-      documentIndex: number;
-      documentToken?: string;
-      similarity: number;
-    }[];
-  };
-}
-
-export interface CollectionSearchRequest {
-  collection: string;
-  query: string;
-  mode?: QdrantSearchMode;
-  limit?: number;
-  filter?: Record<string, unknown>;
-}
-
-/** `POST /search`. */
-export interface CollectionSearchAnswer {
-  hits: {
-    id: string | number;
-    chunk: number;
-    score: number;
-    text: string | null;
-    payload: Record<string, unknown>;
-  }[];
-  mode: QdrantSearchMode;
-}
-
-/** An item of `GET /models`. */
-export interface ModelView {
-  id: string;
-  default: boolean;
-  fingerprint: string;
-  dtype: string;
-  outputs: Output[];
-  denseDims: number;
-  colbertDims: number;
-  maxTokens: number;
-  standIn: boolean;
-  description: string;
-  license: string;
-  workers: number;
-  devices: string[];
-}
+import { ApiError, errorOf, notTrivec, unreachable } from './apiError.ts';
+import type {
+  CollectionSearchAnswer,
+  CollectionSearchRequest,
+  DryRunReport,
+  JobRequest,
+  JobView,
+  ModelView,
+  ResultFormat,
+  SearchAnswer,
+  SearchRequest,
+} from './apiTypes.ts';
 
 export interface RequestOptions {
   signal?: AbortSignal;
@@ -178,11 +74,12 @@ export class TrivecClient {
     request: JobRequest & { dryRun?: true },
     options: RequestOptions,
   ): Promise<T> {
-    const { collection, outputs, ...plain } = request;
+    const { collection, target, outputs, ...plain } = request;
+    const destination = { type: 'qdrant', collection, ...(target !== undefined && { target }) };
     const query = queryOf({
       ...plain,
       outputs: outputs?.join(','),
-      destination: collection === undefined ? undefined : JSON.stringify({ type: 'qdrant', collection }),
+      destination: collection === undefined ? undefined : JSON.stringify(destination),
     });
     let sourceError: unknown;
     async function* guarded(): AsyncGenerator<Uint8Array | string> {
@@ -336,41 +233,4 @@ function queryOf(values: Record<string, string | number | boolean | undefined>):
 async function* bytesOf(response: Response): AsyncGenerator<Uint8Array> {
   if (response.body === null) return;
   yield* response.body;
-}
-
-async function errorOf(url: string, response: Response): Promise<ApiError> {
-  let error: { code?: unknown; message?: unknown; param?: unknown; requestId?: unknown } | undefined;
-  try {
-    error = ((await response.json()) as { error?: typeof error }).error;
-  } catch (cause) {
-    return notTrivec(url, response.status, cause);
-  }
-  if (typeof error?.code !== 'string' || typeof error.message !== 'string') {
-    return notTrivec(url, response.status, undefined);
-  }
-  const hint = response.status === 401 ? ' Give a key with --api-key or TRIVEC_API_KEY.' : '';
-  return new ApiError(error.code, response.status, error.message + hint, {
-    param: typeof error.param === 'string' ? error.param : undefined,
-    requestId: typeof error.requestId === 'string' ? error.requestId : undefined,
-  });
-}
-
-function notTrivec(url: string, status: number, cause: unknown): ApiError {
-  return new ApiError(
-    'not_trivec',
-    status,
-    `What answers at ${url} (status ${status}) is not a trivec server.`,
-    {
-      cause,
-    },
-  );
-}
-
-/** fetch hides the reason in `cause`; with several addresses tried, in the first of its errors. */
-function unreachable(url: string, error: unknown): ApiError {
-  const cause = (error as Error).cause;
-  const first = cause instanceof AggregateError ? cause.errors[0] : cause;
-  const code = (first as NodeJS.ErrnoException | undefined)?.code;
-  const why = code ?? (first instanceof Error ? first.message : (error as Error).message);
-  return new ApiError('server_unreachable', 0, `No server answers at ${url} (${why}).`, { cause: error });
 }

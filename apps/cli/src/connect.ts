@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '@trivec/core/config';
 import { TrivecError } from '@trivec/core/errors';
-import { ApiError, TrivecClient } from './client.ts';
+import { ApiError } from './apiError.ts';
+import { TrivecClient } from './client.ts';
 
 const PROBE_TIMEOUT_MS = 3_000;
 const MODEL_TIMEOUT_MS = 180_000;

@@ -12,6 +12,8 @@ import { defaultUrl } from './connect.ts';
 import type { CommandContext } from './context.ts';
 import { INPUT_FORMATS } from './readers/recordFile.ts';
 
+const TARGET = 'with --collection: a server of QDRANT_TARGETS (default: that of QDRANT_URL)';
+
 const DESCRIPTION = `Corpora and queries to dense, sparse and ColBERT vectors.
 
 Talks to the trivec server at --url, or else at HOST:PORT of the environment or .env. Where none runs there, the command works by itself on DATA_DIR, as the server would.`;
@@ -102,6 +104,7 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
     .option('--prompt <text>', 'put before each text that the model sees')
     .option('--no-truncate', 'let a document over the model’s length fail instead of cutting it')
     .option('--collection <name>', 'also write the vectors into this collection of the server’s Qdrant')
+    .option('--target <name>', TARGET)
     .addOption(
       new Option(
         '--dry-run',
@@ -109,7 +112,10 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
       ).conflicts(['detach', 'out']),
     )
     .option('--detach', 'do not wait: print the job’s id and end')
-    .action((file: string, options: EmbedOptions) => run(embed(context, file, options)));
+    .action((file: string, options: EmbedOptions) => {
+      requireCollection(program, options);
+      return run(embed(context, file, options));
+    });
 
   command('jobs', 'List jobs, the newest first.')
     .addOption(new Option('--limit <count>', 'jobs to list').argParser(integerFrom(1, 100)).default(20))
@@ -141,16 +147,18 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
         .default('hybrid'),
     )
     .option('--collection <name>', 'ask this collection of the server’s Qdrant')
+    .option('--target <name>', TARGET)
     .option('--filter <json>', 'with --collection: a filter in Qdrant’s own words', filterOf)
     .addOption(new Option('--limit <count>', 'hits to show').argParser(integerFrom(1, 1000)).default(10))
     .option('--explain', 'show which tokens carried each hit')
-    .action((first: string | undefined, second: string | undefined, options) =>
-      run(
+    .action((first: string | undefined, second: string | undefined, options) => {
+      requireCollection(program, options);
+      return run(
         options.collection === undefined
           ? search(context, required(program, first, 'id'), required(program, second, 'question'), options)
           : searchCollection(context, required(program, second ?? first, 'question'), options),
-      ),
-    );
+      );
+    });
 
   command('cancel', 'End a job now; what is done stays.')
     .argument('<id>', 'of the job')
@@ -216,6 +224,12 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
 
 function required(program: Command, value: string | undefined, name: string): string {
   return value ?? program.error(`error: missing required argument '${name}'`);
+}
+
+/** A target alone would be ignored in silence. */
+function requireCollection(program: Command, options: { target?: string; collection?: string }): void {
+  if (options.target !== undefined && options.collection === undefined)
+    program.error('error: --target needs --collection');
 }
 
 function filterOf(text: string): Record<string, unknown> {

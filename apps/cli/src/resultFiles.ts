@@ -3,7 +3,8 @@ import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { JobView, ResultFormat, TrivecClient } from './client.ts';
+import type { JobView, ResultFormat } from './apiTypes.ts';
+import type { TrivecClient } from './client.ts';
 import { formatBytes } from './format.ts';
 import { openProgress } from './progress.ts';
 

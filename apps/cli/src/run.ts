@@ -2,7 +2,7 @@ import type { Config } from '@trivec/core/config';
 import { TrivecError } from '@trivec/core/errors';
 import { createLogger } from '@trivec/core/telemetry/logger';
 import { CommanderError } from 'commander';
-import { ApiError } from './client.ts';
+import { ApiError } from './apiError.ts';
 import { connect } from './connect.ts';
 import { type CommandContext, EXIT } from './context.ts';
 import { onInterrupt } from './interrupt.ts';

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApiError, type JobView, type TrivecClient } from './client.ts';
+import { ApiError } from './apiError.ts';
+import type { JobView } from './apiTypes.ts';
+import type { TrivecClient } from './client.ts';
 import { formatCount, formatDuration, shorten } from './format.ts';
 import { openProgress, type ProgressOptions, showDocuments } from './progress.ts';
 

@@ -1,4 +1,4 @@
-import type { SearchHit } from '@trivec/cli/client';
+import type { SearchHit } from '@trivec/cli/apiTypes';
 import { titleOf } from '@trivec/cli/commands/search';
 import { shorten } from '@trivec/cli/format';
 import { OUTPUTS, type Output } from '@trivec/core/vectors/types';

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { ApiError, type JobView } from '../../../apps/cli/src/client.ts';
+import { ApiError } from '../../../apps/cli/src/apiError.ts';
+import type { JobView } from '../../../apps/cli/src/apiTypes.ts';
 import { summary } from '../../../apps/cli/src/commands/report.ts';
 import { defaultUrl } from '../../../apps/cli/src/connect.ts';
 import { formatBytes, formatDuration, formatTable, shorten } from '../../../apps/cli/src/format.ts';

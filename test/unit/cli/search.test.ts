@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { SearchHit } from '@trivec/cli/client';
+import type { SearchHit } from '@trivec/cli/apiTypes';
 import { answerText, explanationLines } from '@trivec/cli/commands/search';
 
 const HIT: SearchHit = {

@@ -1,5 +1,5 @@
 import type { QdrantSearchMode } from '@trivec/core/sinks/qdrant/search';
-import type { CollectionSearchAnswer } from '../client.ts';
+import type { CollectionSearchAnswer } from '../apiTypes.ts';
 import {
   type CommandContext,
   type CommonOptions,
@@ -13,6 +13,7 @@ import { formatScore, shorten } from '../format.ts';
 
 export interface CollectionSearchOptions extends CommonOptions {
   collection: string;
+  target?: string;
   mode: QdrantSearchMode;
   limit: number;
   filter?: Record<string, unknown>;
@@ -25,9 +26,16 @@ export function searchCollection(
   options: CollectionSearchOptions,
 ): Promise<number> {
   return withConnection(context, options, async ({ client }) => {
-    const { collection, mode, limit, filter } = options;
+    const { target, collection, mode, limit, filter } = options;
     const answer = await client.searchCollection(
-      { collection, query, mode, limit, ...(filter !== undefined && { filter }) },
+      {
+        ...(target !== undefined && { target }),
+        collection,
+        query,
+        mode,
+        limit,
+        ...(filter !== undefined && { filter }),
+      },
       context,
     );
     if (options.json) printJson(context, answer);

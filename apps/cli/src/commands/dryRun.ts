@@ -1,4 +1,4 @@
-import type { DryRunReport } from '../client.ts';
+import type { DryRunReport } from '../apiTypes.ts';
 import { formatBytes, formatCount, formatDuration, formatNumberOf } from '../format.ts';
 import type { UploadTally } from '../upload.ts';
 

@@ -1,5 +1,6 @@
 import { TrivecError } from '@trivec/core/errors';
-import { ApiError, type JobRequest, type ResultFormat } from '../client.ts';
+import { ApiError } from '../apiError.ts';
+import type { JobRequest, ResultFormat } from '../apiTypes.ts';
 import type { Connection } from '../connect.ts';
 import {
   type CommandContext,
@@ -24,6 +25,7 @@ export interface EmbedOptions extends CommonOptions {
   outputs?: string[];
   model?: string;
   collection?: string;
+  target?: string;
   out?: string;
   format: ResultFormat;
   inputFormat?: InputFormat;
@@ -129,6 +131,7 @@ function requestOf(options: EmbedOptions): JobRequest {
     ...(options.outputs !== undefined && { outputs: options.outputs }),
     ...(options.model !== undefined && { model: options.model }),
     ...(options.collection !== undefined && { collection: options.collection }),
+    ...(options.target !== undefined && { target: options.target }),
     ...(!options.truncate && { truncate: false }),
     ...(options.skipInvalid && { onInvalid: 'skip' }),
     ...(options.chunkTokens !== undefined && { 'chunking.maxTokens': options.chunkTokens }),

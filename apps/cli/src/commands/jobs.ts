@@ -1,4 +1,4 @@
-import type { JobView, ResultFormat } from '../client.ts';
+import type { JobView, ResultFormat } from '../apiTypes.ts';
 import {
   type CommandContext,
   type CommonOptions,

@@ -1,4 +1,4 @@
-import type { JobView, ResultFormat } from '../client.ts';
+import type { JobView, ResultFormat } from '../apiTypes.ts';
 import type { Connection } from '../connect.ts';
 import { type CommandContext, EXIT, printJson, say } from '../context.ts';
 import { formatBytes, formatDuration, formatNumberOf } from '../format.ts';

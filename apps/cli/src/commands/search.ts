@@ -1,4 +1,4 @@
-import type { SearchAnswer, SearchHit, SearchMode } from '../client.ts';
+import type { SearchAnswer, SearchHit, SearchMode } from '../apiTypes.ts';
 import {
   type CommandContext,
   type CommonOptions,
