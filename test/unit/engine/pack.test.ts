@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import type { Shape } from '@trivec/core/engine/costModel';
 import { byLength, chooseBatch, chooseLane, type Waiting } from '@trivec/core/engine/pack';
 import { TokenBudget } from '@trivec/core/engine/tokenBudget';
 import fc from 'fast-check';
@@ -11,11 +12,23 @@ const waiting = fc.array(
 const budgets = fc.integer({ min: 1, max: 20_000 });
 const ages = fc.constantFrom(0, 200, 100_000);
 
-function drain(items: readonly Waiting[], maxBatchTokens: number, maxAgeMs: number): Waiting[][] {
+const costs = fc.constantFrom(undefined, costOf(0.1), costOf(50));
+
+/** Of a processor: every padded token costs; `fixedMs` decides how far company pays. */
+function costOf(fixedMs: number): (shape: Shape) => number {
+  return ({ count, length }) => fixedMs + 0.13 * count * length + 0.00016 * count * length ** 2;
+}
+
+function drain(
+  items: readonly Waiting[],
+  maxBatchTokens: number,
+  maxAgeMs: number,
+  costMs?: (shape: Shape) => number,
+): Waiting[][] {
   const pool = items.toSorted(byLength);
   const batches: Waiting[][] = [];
   while (pool.length > 0) {
-    const { from, to } = chooseBatch(pool, { maxBatchTokens, nowMs: 1000, maxAgeMs });
+    const { from, to } = chooseBatch(pool, { maxBatchTokens, nowMs: 1000, maxAgeMs, costMs });
     assert.ok(to > from, 'a pool that is not empty gives a batch');
     batches.push(pool.splice(from, to - from));
   }
@@ -24,8 +37,8 @@ function drain(items: readonly Waiting[], maxBatchTokens: number, maxAgeMs: numb
 
 test('every text is in one batch exactly, and no batch of several is over budget', () => {
   fc.assert(
-    fc.property(waiting, budgets, ages, (items, budget, age) => {
-      const batches = drain(items, budget, age);
+    fc.property(waiting, budgets, ages, costs, (items, budget, age, costMs) => {
+      const batches = drain(items, budget, age, costMs);
       assert.equal(batches.flat().length, items.length);
       assert.equal(new Set(batches.flat()).size, items.length);
       for (const batch of batches) {
@@ -38,10 +51,10 @@ test('every text is in one batch exactly, and no batch of several is over budget
 
 test('a text beyond its age is in the next batch', () => {
   fc.assert(
-    fc.property(waiting, budgets, (items, budget) => {
+    fc.property(waiting, budgets, costs, (items, budget, costMs) => {
       fc.pre(items.length > 0);
       const pool = items.toSorted(byLength);
-      const { from, to } = chooseBatch(pool, { maxBatchTokens: budget, nowMs: 1000, maxAgeMs: 0 });
+      const { from, to } = chooseBatch(pool, { maxBatchTokens: budget, nowMs: 1000, maxAgeMs: 0, costMs });
       const oldest = Math.min(...items.map(({ enqueuedAtMs }) => enqueuedAtMs));
       assert.ok(pool.slice(from, to).some(({ enqueuedAtMs }) => enqueuedAtMs === oldest));
     }),
@@ -58,6 +71,27 @@ test('neighbours in length keep padding low', () => {
     .map((batch) => batch.length * Math.max(...batch.map(({ tokens }) => tokens)))
     .reduce((sum, tokens) => sum + tokens, 0);
   assert.ok(real / padded > 0.95, `packed to ${real / padded}`);
+});
+
+test('with a cost model no text is padded that had better run in another batch', () => {
+  const items = [400, 390, 40, 38, 12].map((tokens, i) => ({ tokens, enqueuedAtMs: i }));
+  const lengthsOf = (costMs?: (shape: Shape) => number) =>
+    drain(items, 4096, 100_000, costMs).map((batch) => batch.map(({ tokens }) => tokens));
+  assert.deepEqual(lengthsOf(), [[400, 390, 40, 38, 12]]);
+  assert.deepEqual(lengthsOf(costOf(4)), [[400, 390], [40, 38], [12]]);
+  assert.deepEqual(lengthsOf(() => 5), [[400, 390, 40, 38, 12]]);
+});
+
+test('few texts at hand are embedded sooner with a cost model than without, whatever the budget', () => {
+  const costMs = costOf(4);
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 3, max: 1200 }), { minLength: 16, maxLength: 64 }), (lengths) => {
+      const items = lengths.map((tokens, i) => ({ tokens, enqueuedAtMs: i }));
+      const totalMs = (batches: Waiting[][]) =>
+        batches.reduce((sum, batch) => sum + costMs({ count: batch.length, length: batch[0]!.tokens }), 0);
+      assert.ok(totalMs(drain(items, 4096, 100_000, costMs)) <= totalMs(drain(items, 4096, 100_000)) * 1.02);
+    }),
+  );
 });
 
 test('interactive work goes first, until bulk has waited for its share', () => {

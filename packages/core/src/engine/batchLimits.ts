@@ -1,5 +1,6 @@
-import { type BatchCost, predictMs, type Shape, textsWithin } from './costModel.ts';
+import { BATCH_OVERHEAD_MS, type BatchCost, predictMs, type Shape, textsWithin } from './costModel.ts';
 import { type BatchMemory, textsWithinBytes } from './memoryModel.ts';
+import type { Waiting } from './pack.ts';
 import { TokenBudget } from './tokenBudget.ts';
 
 export interface BatchLimitOptions {
@@ -46,6 +47,13 @@ export class BatchLimits {
     );
   };
 
+  /** What a batch will cost this process; undefined without a cost model. */
+  get costMs(): ((shape: Shape) => number) | undefined {
+    const { time } = this.#options;
+    if (time === undefined) return undefined;
+    return (shape) => predictMs(time.cost, shape) * this.#pace + BATCH_OVERHEAD_MS;
+  }
+
   succeeded(shape: Shape, ms: number): void {
     this.#budget.succeeded();
     const { time } = this.#options;
@@ -61,4 +69,9 @@ export class BatchLimits {
   outOfMemory({ count, length }: Shape): void {
     this.#budget.outOfMemory(count * length);
   }
+}
+
+/** A failed batch's parts keep its order, but one that was packed around its oldest need not begin with its longest. */
+export function shapeOf(batch: readonly Pick<Waiting, 'tokens'>[]): Shape {
+  return { count: batch.length, length: batch.reduce((most, { tokens }) => Math.max(most, tokens), 0) };
 }

@@ -1,5 +1,5 @@
 /** The token budget with the most real tokens a second, from what shapes took. Pure. */
-import { type BatchCost, type Shape, type Timed, textsWithin } from './costModel.ts';
+import { BATCH_OVERHEAD_MS, type BatchCost, type Shape, type Timed, textsWithin } from './costModel.ts';
 import { byLength, chooseBatch } from './pack.ts';
 import { usualLength } from './sweep.ts';
 
@@ -10,8 +10,6 @@ export interface BudgetLimits {
 }
 
 const LEAST = 64;
-/** What a batch costs beside its pass, most of it for other threads: a message each way, a note to the ledger. */
-const BATCH_MS = 2;
 /** A smaller budget that is nearly as fast is better: shorter waits, less memory. */
 const NEARLY = 0.97;
 
@@ -29,7 +27,10 @@ export function chooseBudget(
     .filter((sample) => sample.length === length && sample.ms <= maxBatchMs && fits(sample))
     .map((sample) => {
       const budget = sample.count * sample.length;
-      return { budget, speed: (budget / (sample.ms + BATCH_MS)) * paddingEfficiency(budget, maxTokens) };
+      return {
+        budget,
+        speed: (budget / (sample.ms + BATCH_OVERHEAD_MS)) * paddingEfficiency(budget, maxTokens),
+      };
     })
     .sort((a, b) => a.budget - b.budget);
   const most = Math.max(...candidates.map(({ speed }) => speed));

@@ -19,6 +19,9 @@ export interface BatchCost {
   msPerPair: number;
 }
 
+/** What a batch costs beside its pass, most of it for other threads: a message each way, a note to the ledger. */
+export const BATCH_OVERHEAD_MS = 2;
+
 type Row = readonly [fixed: number, tokens: number, pairs: number];
 
 function termsOf({ count, length }: Shape): Row {

@@ -1,4 +1,5 @@
 /** Choosing the next batch from what waits. Pure: no clock, no queue. */
+import type { Shape } from './costModel.ts';
 import type { Lane } from './types.ts';
 
 /** A text that waits. */
@@ -13,6 +14,11 @@ export interface PackOptions {
   maxBatchTokens: number;
   /** Texts of a length that a batch may have for other reasons (time, memory); at least one runs. */
   maxTexts?: ((length: number) => number) | undefined;
+  /**
+   * What a batch is predicted to take, its overhead included. With it a batch ends where another text would cost more in
+   * padding than the company saves; without it, where the bounds do.
+   */
+  costMs?: ((shape: Shape) => number) | undefined;
   nowMs: number;
   /** A text that has waited longer is in the next batch, whatever that costs in padding; 0 serves the oldest always. */
   maxAgeMs: number;
@@ -26,21 +32,43 @@ export function byLength(a: Waiting, b: Waiting): number {
 /**
  * The texts of the next batch: neighbours in length, so that little is padded.
  * `sorted` is in the order of `byLength`. Starts from the longest (memory shows early, the rest fits ever better),
- * or around the oldest one where that has waited beyond `maxAgeMs`: then the neighbourhood with the most real tokens.
+ * or around the oldest one where that has waited beyond `maxAgeMs`: then the neighbourhood that is worth most, in
+ * real tokens a predicted millisecond, or without a prediction in real tokens.
  * Returns positions [from, to) in `sorted`; empty only for an empty pool.
  */
 export function chooseBatch(sorted: readonly Waiting[], options: PackOptions): { from: number; to: number } {
   const { nowMs, maxAgeMs } = options;
   if (sorted.length === 0) return { from: 0, to: 0 };
   const oldest = indexOfOldest(sorted);
-  if (nowMs - sorted[oldest]!.enqueuedAtMs < maxAgeMs) return { from: 0, to: endOf(sorted, 0, options) };
-  let best = { from: oldest, to: endOf(sorted, oldest, options) };
-  let most = realTokens(sorted, best.from, best.to);
-  for (let from = oldest - 1; from >= 0; from--) {
-    const to = endOf(sorted, from, options);
-    if (to <= oldest) break;
-    const tokens = realTokens(sorted, from, to);
-    if (tokens > most) [best, most] = [{ from, to }, tokens];
+  if (nowMs - sorted[oldest]!.enqueuedAtMs < maxAgeMs)
+    return { from: 0, to: bestEnd(sorted, 0, 0, options).to };
+  let best = { from: oldest, ...bestEnd(sorted, oldest, oldest, options) };
+  for (let from = oldest - 1; from >= 0 && endOf(sorted, from, options) > oldest; from--) {
+    const end = bestEnd(sorted, from, oldest, options);
+    if (end.worth > best.worth) best = { from, ...end };
+  }
+  return { from: best.from, to: best.to };
+}
+
+/** Where a batch that starts at `from` and has the text at `within` does best to end. */
+function bestEnd(
+  sorted: readonly Waiting[],
+  from: number,
+  within: number,
+  options: PackOptions,
+): { to: number; worth: number } {
+  const { costMs } = options;
+  const limit = endOf(sorted, from, options);
+  const length = sorted[from]!.tokens;
+  let real = 0;
+  let best = { to: limit, worth: 0 };
+  for (let at = from; at < limit; at++) {
+    real += sorted[at]!.tokens;
+    if (costMs === undefined) best.worth = real;
+    else if (at >= within) {
+      const worth = real / costMs({ count: at + 1 - from, length });
+      if (worth > best.worth) best = { to: at + 1, worth };
+    }
   }
   return best;
 }
@@ -60,12 +88,6 @@ function endOf(
   const { tokens } = sorted[from]!;
   const count = Math.max(1, Math.floor(Math.min(maxBatchTokens / tokens, maxTexts(tokens))));
   return Math.min(sorted.length, from + count);
-}
-
-function realTokens(items: readonly Waiting[], from: number, to: number): number {
-  let sum = 0;
-  for (let i = from; i < to; i++) sum += items[i]!.tokens;
-  return sum;
 }
 
 export interface LaneState {

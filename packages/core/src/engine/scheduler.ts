@@ -1,6 +1,6 @@
 import { TrivecError } from '../errors.ts';
 import { announce } from './announce.ts';
-import { type BatchLimitOptions, BatchLimits } from './batchLimits.ts';
+import { type BatchLimitOptions, BatchLimits, shapeOf } from './batchLimits.ts';
 import type { Call } from './call.ts';
 import { type Device, DeviceError, type DeviceResult } from './device.ts';
 import { type Batch, type Item, LaneQueue } from './laneQueue.ts';
@@ -160,6 +160,7 @@ export class Scheduler {
     return this.#lanes[lane].take({
       maxBatchTokens: this.#limits.tokens,
       maxTexts: this.#limits.maxTexts,
+      costMs: this.#limits.costMs,
       nowMs: Date.now(),
       // Whoever waits for an answer is served in turn; a corpus is packed for the least padding.
       maxAgeMs: lane === 'interactive' ? 0 : (this.#options.bulkMaxAgeMs ?? BULK_MAX_AGE_MS),
@@ -297,9 +298,4 @@ function failed(reason: string, cause?: unknown): TrivecError {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-/** A failed batch's parts keep its order, but one that was packed around its oldest need not begin with its longest. */
-function shapeOf(batch: readonly Item[]): { count: number; length: number } {
-  return { count: batch.length, length: batch.reduce((most, { tokens }) => Math.max(most, tokens), 0) };
 }
