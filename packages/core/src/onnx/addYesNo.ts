@@ -154,9 +154,10 @@ class ColumnCut {
     return this.#graph.initializer.find(({ name }) => name === value)?.dims.map(Number);
   }
 
-  /** Of initializers only, so the runtime does it once, when it loads the model. */
+  /** Of an initializer, transposed or not, the runtime does it once, when it loads the model. */
   #gather(value: string, ids: string, axis: number, before: NodeProto): string {
-    const transpose = this.#makers.get(value);
+    const maker = this.#makers.get(value);
+    const transpose = maker?.opType === 'Transpose' ? maker : undefined;
     const rows = this.#name('answer_columns');
     const nodes =
       transpose === undefined
