@@ -1,7 +1,8 @@
 import { jobView } from '@trivec/core/jobs/jobView';
 import { Type } from 'typebox';
 import { errorResponses } from '../schemas/common.ts';
-import { IngestBody, JobParams } from '../schemas/jobs.ts';
+import { IngestBody } from '../schemas/jobSubmission.ts';
+import { JobParams } from '../schemas/jobs.ts';
 import type { Routes } from '../services.ts';
 import { viewerOf } from '../viewer.ts';
 

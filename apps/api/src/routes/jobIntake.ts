@@ -8,14 +8,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { clientGone } from '../clientGone.ts';
 import { errorResponses } from '../schemas/common.ts';
-import {
-  AcceptedSchema,
-  DryRunSchema,
-  SubmitBody,
-  SubmitEnvelope,
-  SubmitHeaders,
-  SubmitQuery,
-} from '../schemas/jobs.ts';
+import { SubmitBody, SubmitEnvelope, SubmitHeaders, SubmitQuery } from '../schemas/jobSubmission.ts';
+import { AcceptedSchema, DryRunSchema } from '../schemas/jobs.ts';
 import type { Routes } from '../services.ts';
 import { stopUpload, until, uploadedBytes } from '../upload.ts';
 import { validatorCompiler } from '../validation.ts';

@@ -6,7 +6,8 @@ import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import { clientGone } from '../clientGone.ts';
 import { errorResponses, rawResponse } from '../schemas/common.ts';
-import { ErrorLineSchema, JobParams, ResultLineSchema, ResultsQuery } from '../schemas/jobs.ts';
+import { ResultLineSchema, ResultsQuery } from '../schemas/jobResults.ts';
+import { DocumentErrorSchema, JobParams } from '../schemas/jobs.ts';
 import type { Routes } from '../services.ts';
 import { viewerOf } from '../viewer.ts';
 
@@ -75,7 +76,9 @@ export const jobResultRoutes: Routes = async (app, { services: { jobs } }) => {
         tags: ['jobs'],
         params: JobParams,
         response: {
-          200: rawResponse('The schema is that of one line.', { 'application/x-ndjson': ErrorLineSchema }),
+          200: rawResponse('The schema is that of one line.', {
+            'application/x-ndjson': DocumentErrorSchema,
+          }),
           ...errorResponses('job_not_found', 'storage_unavailable'),
         },
       },

@@ -5,7 +5,8 @@ import type { FastifyReply } from 'fastify';
 import { clientGone } from '../clientGone.ts';
 import { estimateTokens } from '../engineCalls.ts';
 import { errorResponses } from '../schemas/common.ts';
-import { JobParams, SearchResultSchema, searchBody } from '../schemas/jobs.ts';
+import { SearchResultSchema, searchBody } from '../schemas/jobResults.ts';
+import { JobParams } from '../schemas/jobs.ts';
 import type { Routes } from '../services.ts';
 import { clientOf, viewerOf } from '../viewer.ts';
 

@@ -4,16 +4,15 @@ import type { Config } from '../config.ts';
 import type { ReplyTo, TokenizeTask } from '../engine/tasks.ts';
 import { TrivecError } from '../errors.ts';
 import { idempotencyDigest } from '../ledger/idempotency.ts';
-import type { ShardPointer, WorkQueue } from '../queue/workQueue.ts';
 import { type RequestedDestination, resolveDestination } from '../sinks/qdrant/destination.ts';
 import type { QdrantSinks } from '../sinks/qdrant/open.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { listCursor, listPosition } from './cursor.ts';
 import { dryRun } from './dryRun.ts';
-import { dequeue, enqueuePending, enqueueStored, pendingOrdinals } from './enqueue.ts';
 import { readErrors } from './errorsList.ts';
 import { type IntakeInput, submitJob } from './intake.ts';
+import { JobQueues } from './jobQueues.ts';
 import { inputPrefix, resultsPrefix } from './keys.ts';
 import { Ledger, type LedgerResult } from './ledger.ts';
 import { Room } from './limits.ts';
@@ -64,11 +63,13 @@ export interface JobServiceDeps {
 export class JobService {
   private readonly deps: JobServiceDeps;
   private readonly ledger: Ledger;
+  private readonly queues: JobQueues;
   private readonly room: Room;
 
   constructor(deps: JobServiceDeps) {
     this.deps = deps;
     this.ledger = new Ledger(deps.backend.ledger);
+    this.queues = new JobQueues(deps.backend, this.ledger, deps.logger);
     const { storage, config } = deps;
     this.room = new Room({ ledger: deps.backend.ledger, storage, config });
   }
@@ -85,7 +86,7 @@ export class JobService {
     const { backend, ...deps } = this.deps;
     const { job, again } = await submitJob({ ...deps, ledger: backend.ledger }, this.readable(input));
     this.room.changed();
-    if (!again) await this.enqueue(job);
+    if (!again) await this.queues.enqueue(job);
     return job;
   }
 
@@ -161,9 +162,9 @@ export class JobService {
     const result = await this.ledger.applyToJob(id, { type: 'cancel' });
     if (!result.ok) return this.refused(result, job, viewer, 'cancelled');
     this.room.changed();
-    await this.dequeue(result.job);
+    await this.queues.dequeue(result.job);
     // What was put off at the destination is restored.
-    await this.passOn(result.job);
+    await this.queues.passOn(result.job);
     return result.job;
   }
 
@@ -186,7 +187,7 @@ export class JobService {
       if (result.reason === 'gone') throw notFound(id);
       throw new TrivecError('job_conflict', INGEST_REFUSALS[result.reason] ?? `The job is ${job.status}.`);
     }
-    await this.passOn(result.job);
+    await this.queues.passOn(result.job);
     return result.job;
   }
 
@@ -209,7 +210,7 @@ export class JobService {
       await storage.delete(keys);
       throw new TrivecError('job_conflict', 'The job was changed at the same time; look at it again.');
     }
-    await this.enqueue(transition.job);
+    await this.queues.enqueue(transition.job);
     return { ...transition.job, version: transition.job.version + 1 };
   }
 
@@ -218,7 +219,7 @@ export class JobService {
     const job = await this.get(id, viewer);
     const result = await this.ledger.applyToJob(id, { type: 'pause' });
     if (!result.ok) return this.refused(result, job, viewer, 'already_paused');
-    await this.dequeue(result.job);
+    await this.queues.dequeue(result.job);
     return result.job;
   }
 
@@ -227,8 +228,8 @@ export class JobService {
     const job = await this.get(id, viewer);
     const result = await this.ledger.applyToJob(id, { type: 'resume' });
     if (!result.ok) return this.refused(result, job, viewer, 'not_paused');
-    await this.enqueue(result.job);
-    await this.passOn(result.job);
+    await this.queues.enqueue(result.job);
+    await this.queues.passOn(result.job);
     return result.job;
   }
 
@@ -238,7 +239,7 @@ export class JobService {
     // Ended first: no holder of a shard can store any more. Then the record, so that nobody finds half a job.
     await this.ledger.applyToJob(id, { type: 'cancel' });
     this.room.changed();
-    await this.dequeue(job);
+    await this.queues.dequeue(job);
     const { qdrant, backend, logger } = this.deps;
     const sink = qdrant?.of(job.options.destination?.target);
     // What was put off at the destination is only known here: restored before it is forgotten.
@@ -265,38 +266,6 @@ export class JobService {
 
   private readers() {
     return { ledger: this.ledger, storage: this.deps.storage };
-  }
-
-  private queue(job: JobRecord): WorkQueue<ShardPointer> {
-    return this.deps.backend.shardQueue(job.model.fingerprint);
-  }
-
-  /** The job is committed: whatever fails here, the reconciler heals. */
-  private async enqueue(job: JobRecord): Promise<void> {
-    try {
-      await enqueuePending(this.ledger, this.queue(job), job);
-    } catch (error) {
-      this.deps.logger.warn({ err: error, jobId: job.id }, 'enqueueing failed; the reconciler will do it');
-    }
-  }
-
-  /** To the sink queue, what must go there. The reconciler heals this, too. */
-  private async passOn(job: JobRecord): Promise<void> {
-    try {
-      await enqueueStored(this.ledger, (target) => this.deps.backend.sinkQueue(target), job);
-    } catch (error) {
-      this.deps.logger.warn({ err: error, jobId: job.id }, 'passing on failed; the reconciler will do it');
-    }
-  }
-
-  /** Only frees room: a worker that takes such a shard asks the ledger and drops it. */
-  private async dequeue(job: JobRecord): Promise<void> {
-    try {
-      for await (const ordinals of pendingOrdinals(this.ledger, job.id))
-        await dequeue(this.queue(job), job.id, ordinals);
-    } catch (error) {
-      this.deps.logger.warn({ err: error, jobId: job.id }, 'shards of a stopped job are left in the queue');
-    }
   }
 
   /** A repeated call changes nothing and is answered with the job; any other refusal is a conflict. */

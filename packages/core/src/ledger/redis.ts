@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { ChainableCommander, Redis } from 'ioredis';
 import { redisError } from '../backend/redisClient.ts';
-import { type RedisScript, runScript } from '../backend/redisScript.ts';
+import { runScript } from '../backend/redisScript.ts';
 import type { JobRecord, ShardRecord } from '../jobs/records.ts';
-import { digestOfJobId } from './idempotency.ts';
 import { decodeCursor, encodeCursor, isOpen, positionOf, sortKey } from './jobCursor.ts';
 import type { LedgerStore } from './ledgerStore.ts';
+import { RedisLedgerKeys } from './redisKeys.ts';
+import { COMMIT, COMPARE_AND_SWAP, DELETE, FORGET_OPEN } from './redisScripts.ts';
 
 const CHUNK = 1_000;
 /** Shards of an upload that died are forgotten after this; the commit makes them permanent. */
@@ -17,55 +18,6 @@ const LEFTOVER_AFTER_MS = 3600_000;
 /** The same for a job that ended but is still in the open index: it may be about to be opened again. */
 const ENDED_AFTER_MS = 60_000;
 
-/** A record's hash: `v` version, `j` the JSON, `o` 1 while open, `n` the nonce of the write that made it. */
-const COMMIT: RedisScript = {
-  name: 'trivecCommitJob',
-  keys: 3,
-  lua: `
-if ARGV[4] ~= '' then
-  local holder = redis.call('GET', KEYS[3])
-  if holder and holder ~= ARGV[4] then return holder end
-  redis.call('SET', KEYS[3], ARGV[4])
-end
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('HSET', KEYS[1], 'v', ARGV[1], 'j', ARGV[2], 'o', ARGV[3])
-end
-redis.call('PERSIST', KEYS[2])
-return ''`,
-};
-
-/** The idempotency key goes with its job: there is one exactly as long as there is the other. */
-const DELETE: RedisScript = {
-  name: 'trivecDeleteJob',
-  keys: 4,
-  lua: `
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[4])
-if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
-return 1`,
-};
-
-/** The nonce makes it answer the same when the connection broke and the command was sent twice. */
-const COMPARE_AND_SWAP: RedisScript = {
-  name: 'trivecCompareAndSwap',
-  keys: 2,
-  lua: `
-local stored = redis.call('HMGET', KEYS[1], 'v', 'n')
-if stored[2] == ARGV[5] then return 1 end
-if stored[1] ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'v', ARGV[2], 'j', ARGV[3], 'o', ARGV[4], 'n', ARGV[5])
-for i = 6, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
-return 1`,
-};
-
-/** Removes an entry of the open index, unless a writer has touched it since it was read. */
-const FORGET_OPEN: RedisScript = {
-  name: 'trivecForgetOpen',
-  keys: 1,
-  lua: `
-if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('ZREM', KEYS[1], ARGV[1]) end
-return 1`,
-};
-
 /**
  * The ledger in Redis. The keys of a job share one slot of a cluster and change in one script; the indexes
  * lie in another slot, so they are written before what they point to and removed after it, and readers skip
@@ -73,16 +25,16 @@ return 1`,
  */
 export class RedisLedger implements LedgerStore {
   readonly #redis: Redis;
-  readonly #prefix: string;
+  readonly #keys: RedisLedgerKeys;
 
   constructor(redis: Redis, keyPrefix: string) {
     this.#redis = redis;
-    this.#prefix = keyPrefix;
+    this.#keys = new RedisLedgerKeys(keyPrefix);
   }
 
   putShards(jobId: string, shards: readonly ShardRecord[]): Promise<void> {
     return guard(async () => {
-      const key = this.#shardsKey(jobId);
+      const key = this.#keys.shards(jobId);
       for (let start = 0; start < shards.length; start += CHUNK) {
         const fields = shards.slice(start, start + CHUNK).flatMap(shardField);
         await all(
@@ -99,16 +51,16 @@ export class RedisLedger implements LedgerStore {
     return guard(async () => {
       const member = sortKey(job);
       const index = this.#redis.pipeline();
-      index.zadd(this.#listKey(), 0, member);
-      index.zadd(this.#listKey(job.owner), 0, member);
-      if (isOpen(job)) index.zadd(this.#openKey, Date.now(), job.id);
+      index.zadd(this.#keys.list(), 0, member);
+      index.zadd(this.#keys.list(job.owner), 0, member);
+      if (isOpen(job)) index.zadd(this.#keys.open, Date.now(), job.id);
       await all(index);
       const holder = await runScript<string>(
         this.#redis,
         COMMIT,
-        this.#recordKey(job.id),
-        this.#shardsKey(job.id),
-        this.#claimKey(job.id),
+        this.#keys.record(job.id),
+        this.#keys.shards(job.id),
+        this.#keys.claim(job.id),
         job.version,
         JSON.stringify(job),
         openFlag(job),
@@ -122,14 +74,14 @@ export class RedisLedger implements LedgerStore {
 
   readKeyedJob(digest: string): Promise<JobRecord | undefined> {
     return guard(async () => {
-      const jobId = await this.#redis.get(`${this.#prefix}:{key.${digest}}:job`);
+      const jobId = await this.#redis.get(this.#keys.claimOf(digest));
       return jobId === null ? undefined : this.readJob(jobId);
     });
   }
 
   readJob(jobId: string): Promise<JobRecord | undefined> {
     return guard(async () => {
-      const json = await this.#redis.hget(this.#recordKey(jobId), 'j');
+      const json = await this.#redis.hget(this.#keys.record(jobId), 'j');
       return json === null ? undefined : (JSON.parse(json) as JobRecord);
     });
   }
@@ -141,7 +93,7 @@ export class RedisLedger implements LedgerStore {
         const first = fromOrdinal + shards.length;
         const count = Math.min(CHUNK, limit - shards.length);
         const ordinals = Array.from({ length: count }, (_, index) => String(first + index));
-        const found = await this.#redis.hmget(this.#shardsKey(jobId), ...ordinals);
+        const found = await this.#redis.hmget(this.#keys.shards(jobId), ...ordinals);
         for (const json of found) if (json !== null) shards.push(JSON.parse(json) as ShardRecord);
         // ordinals have no gaps
         if (found.includes(null)) break;
@@ -154,14 +106,14 @@ export class RedisLedger implements LedgerStore {
     return guard(async () => {
       const next: JobRecord = { ...job, version: job.version + 1 };
       const closes = !isOpen(job);
-      const touchedAt = closes ? await this.#redis.zscore(this.#openKey, job.id) : null;
+      const touchedAt = closes ? await this.#redis.zscore(this.#keys.open, job.id) : null;
       // each time, not only when it opens: the index then heals by itself
-      if (!closes) await this.#redis.zadd(this.#openKey, Date.now(), job.id);
+      if (!closes) await this.#redis.zadd(this.#keys.open, Date.now(), job.id);
       const swapped = await runScript<number>(
         this.#redis,
         COMPARE_AND_SWAP,
-        this.#recordKey(job.id),
-        this.#shardsKey(job.id),
+        this.#keys.record(job.id),
+        this.#keys.shards(job.id),
         job.version,
         next.version,
         JSON.stringify(next),
@@ -171,26 +123,26 @@ export class RedisLedger implements LedgerStore {
       );
       // whoever has opened it again since has touched the entry, and keeps it
       if (swapped === 1 && touchedAt !== null)
-        await runScript(this.#redis, FORGET_OPEN, this.#openKey, job.id, touchedAt);
+        await runScript(this.#redis, FORGET_OPEN, this.#keys.open, job.id, touchedAt);
       return swapped === 1;
     });
   }
 
   writeNote(jobId: string, ordinal: number, note: string | undefined): Promise<void> {
     return guard(async () => {
-      const key = this.#notesKey(jobId);
+      const key = this.#keys.notes(jobId);
       if (note === undefined) await this.#redis.hdel(key, String(ordinal));
       else await all(this.#redis.pipeline().hset(key, String(ordinal), note).expire(key, NOTES_TTL_SECONDS));
     });
   }
 
   readNote(jobId: string, ordinal: number): Promise<string | undefined> {
-    return guard(async () => (await this.#redis.hget(this.#notesKey(jobId), String(ordinal))) ?? undefined);
+    return guard(async () => (await this.#redis.hget(this.#keys.notes(jobId), String(ordinal))) ?? undefined);
   }
 
   listJobs(query: { owner?: string; limit: number; cursor?: string }) {
     return guard(async () => {
-      const key = this.#listKey(query.owner);
+      const key = this.#keys.list(query.owner);
       const jobs: JobRecord[] = [];
       let after = query.cursor === undefined ? undefined : sortKey(decodeCursor(query.cursor));
       for (;;) {
@@ -217,14 +169,14 @@ export class RedisLedger implements LedgerStore {
 
   listOpenJobs(): Promise<string[]> {
     return guard(async () => {
-      const entries = await this.#redis.zrange(this.#openKey, '0', '-1', 'WITHSCORES');
+      const entries = await this.#redis.zrange(this.#keys.open, '0', '-1', 'WITHSCORES');
       const touched = new Map<string, string>();
       for (let index = 0; index < entries.length; index += 2) {
         touched.set(entries[index]!, entries[index + 1]!);
       }
       const ids = [...touched.keys()];
       const flags = this.#redis.pipeline();
-      for (const id of ids) flags.hget(this.#recordKey(id), 'o');
+      for (const id of ids) flags.hget(this.#keys.record(id), 'o');
       const open: string[] = [];
       for (const [index, flag] of (await all(flags)).entries()) {
         const id = ids[index]!;
@@ -241,14 +193,14 @@ export class RedisLedger implements LedgerStore {
       await runScript(
         this.#redis,
         DELETE,
-        this.#recordKey(jobId),
-        this.#shardsKey(jobId),
-        this.#claimKey(jobId),
-        this.#notesKey(jobId),
+        this.#keys.record(jobId),
+        this.#keys.shards(jobId),
+        this.#keys.claim(jobId),
+        this.#keys.notes(jobId),
         jobId,
       );
       if (job) await this.#unlist(job);
-      else await this.#redis.zrem(this.#openKey, jobId);
+      else await this.#redis.zrem(this.#keys.open, jobId);
     });
   }
 
@@ -257,16 +209,16 @@ export class RedisLedger implements LedgerStore {
     await all(
       this.#redis
         .pipeline()
-        .zrem(this.#openKey, job.id)
-        .zrem(this.#listKey(), member)
-        .zrem(this.#listKey(job.owner), member),
+        .zrem(this.#keys.open, job.id)
+        .zrem(this.#keys.list(), member)
+        .zrem(this.#keys.list(job.owner), member),
     );
   }
 
   async #readListed(key: string, members: readonly string[]): Promise<JobRecord[]> {
     const positions = members.map((member) => positionOf(member)!);
     const reads = this.#redis.pipeline();
-    for (const { id } of positions) reads.hget(this.#recordKey(id), 'j');
+    for (const { id } of positions) reads.hget(this.#keys.record(id), 'j');
     const jobs: JobRecord[] = [];
     for (const [index, json] of (await all(reads)).entries()) {
       if (typeof json === 'string') jobs.push(JSON.parse(json) as JobRecord);
@@ -279,40 +231,7 @@ export class RedisLedger implements LedgerStore {
 
   async #forgetOpen(jobId: string, touchedAt: string, afterMs: number): Promise<void> {
     if (Number(touchedAt) > Date.now() - afterMs) return;
-    await runScript(this.#redis, FORGET_OPEN, this.#openKey, jobId, touchedAt);
-  }
-
-  #recordKey(jobId: string): string {
-    return `${this.#jobKey(jobId)}:record`;
-  }
-
-  #shardsKey(jobId: string): string {
-    return `${this.#jobKey(jobId)}:shards`;
-  }
-
-  #notesKey(jobId: string): string {
-    return `${this.#jobKey(jobId)}:notes`;
-  }
-
-  /** Which job holds the idempotency key. Without a key, one that never exists. */
-  #claimKey(jobId: string): string {
-    const digest = digestOfJobId(jobId);
-    return digest === undefined ? `${this.#jobKey(jobId)}:job` : `${this.#prefix}:{key.${digest}}:job`;
-  }
-
-  #jobKey(jobId: string): string {
-    const digest = digestOfJobId(jobId);
-    return digest === undefined
-      ? `${this.#prefix}:{job.${jobId}}`
-      : `${this.#prefix}:{key.${digest}}:${jobId}`;
-  }
-
-  #listKey(owner?: string): string {
-    return owner === undefined ? `${this.#prefix}:{jobs}:all` : `${this.#prefix}:{jobs}:owner:${owner}`;
-  }
-
-  get #openKey(): string {
-    return `${this.#prefix}:{jobs}:open`;
+    await runScript(this.#redis, FORGET_OPEN, this.#keys.open, jobId, touchedAt);
   }
 }
 

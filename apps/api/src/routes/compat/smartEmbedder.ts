@@ -1,39 +1,16 @@
 import { TrivecError } from '@trivec/core/errors';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
-import { OverloadedError } from '../../admission.ts';
 import { clientGone } from '../../clientGone.ts';
-import { type ErrorSpeaker, publicMessage, speakErrors } from '../../plugins/errors.ts';
-import { nullable, rawResponse } from '../../schemas/common.ts';
+import { speakErrors } from '../../plugins/errors.ts';
+import { nullable } from '../../schemas/common.ts';
 import { ranked } from '../../scorer.ts';
 import type { Routes } from '../../services.ts';
 import { printed, writeColbert } from '../../vectorBody.ts';
-import { VERSION } from '../../version.ts';
 import { clientOf } from '../../viewer.ts';
-import { readStats } from '../stats.ts';
-import { peerResponses } from './peer.ts';
 import { smartEmbedderMetrics } from './peerMetrics.ts';
-
-const ErrorSchema = Type.Object({ detail: Type.String(), retry_after: Type.Optional(Type.Integer()) });
-const STATUSES = [400, 401, 403, 404, 413, 415, 422, 429, 500, 503, 504] as const;
-
-/** Backpressure is 503 here, a rate limit 429; what is out of its limits 422. */
-const smartEmbedderError: ErrorSpeaker = (error) => {
-  const { code, retryAfterSeconds } = error;
-  const status =
-    code === 'invalid_request' || code === 'unknown_output'
-      ? 422
-      : error instanceof OverloadedError
-        ? 503
-        : error.status;
-  return {
-    status,
-    body: {
-      detail: publicMessage(error),
-      ...(status === 429 && { retry_after: retryAfterSeconds ?? 1 }),
-    },
-  };
-};
+import { smartEmbedderError, smartEmbedderResponses } from './smartEmbedderErrors.ts';
+import { smartEmbedderOperations } from './smartEmbedderOperations.ts';
 
 const WarningSchema = Type.Object({
   code: Type.Literal('input_truncated'),
@@ -69,7 +46,7 @@ function warning(field: string, index: number, model: string, maxTokens: number,
 
 /** smart-models/Smart-Embedder, under its prefix. */
 export const smartEmbedderRoutes: Routes = async (app, { services }) => {
-  const { config, models, embedder, scorer, admission } = services;
+  const { config, models, embedder, scorer } = services;
   const metrics = smartEmbedderMetrics();
   speakErrors(app, config.maxBodyBytes, smartEmbedderError);
   const laneOf = (url: string | undefined) =>
@@ -83,16 +60,12 @@ export const smartEmbedderRoutes: Routes = async (app, { services }) => {
     if (reply.statusCode === 429) lane?.rejected.inc({ reason: 'rate_limit' });
     if (reply.statusCode === 503) lane?.rejected.inc({ reason: 'backpressure' });
   });
-  const responses = <S extends Parameters<typeof peerResponses>[0]>(ok: S) =>
-    peerResponses(ok, ErrorSchema, STATUSES);
-  const tags = ['smart-embedder'];
-
   app.post(
     '/embeddings',
     {
       schema: {
         summary: 'Dense, sparse and ColBERT vectors of sentences',
-        tags,
+        tags: ['smart-embedder'],
         body: Type.Object(
           {
             sentences: Type.Array(Type.String(), { maxItems: config.maxInputs }),
@@ -104,7 +77,7 @@ export const smartEmbedderRoutes: Routes = async (app, { services }) => {
           },
           { additionalProperties: true },
         ),
-        response: responses(
+        response: smartEmbedderResponses(
           Type.Object({
             data: Type.Array(
               Type.Object({
@@ -219,7 +192,7 @@ export const smartEmbedderRoutes: Routes = async (app, { services }) => {
     {
       schema: {
         summary: 'Order passages by a query',
-        tags,
+        tags: ['smart-embedder'],
         body: Type.Object(
           {
             query: Type.String(),
@@ -228,7 +201,7 @@ export const smartEmbedderRoutes: Routes = async (app, { services }) => {
           },
           { additionalProperties: true },
         ),
-        response: responses(
+        response: smartEmbedderResponses(
           Type.Object({
             results: Type.Array(
               Type.Object({ index: Type.Integer(), passage: Type.String(), score: Type.Number() }),
@@ -269,74 +242,5 @@ export const smartEmbedderRoutes: Routes = async (app, { services }) => {
     },
   );
 
-  app.get(
-    '/health',
-    {
-      config: { public: true },
-      schema: {
-        summary: 'Ready',
-        tags,
-        response: responses(
-          Type.Object({
-            status: Type.Literal('healthy'),
-            version: Type.String(),
-            model: Type.String(),
-            model_name: Type.String(),
-          }),
-        ),
-      },
-    },
-    async () => {
-      const { name } = await models.resolve(undefined);
-      return { status: 'healthy' as const, version: VERSION, model: name, model_name: name };
-    },
-  );
-
-  app.get(
-    '/stats',
-    {
-      schema: {
-        summary: 'What was done',
-        tags,
-        response: responses(
-          Type.Object({
-            uptime: Type.Number(),
-            requests: Type.Integer(),
-            sentences: Type.Integer(),
-            batches: Type.Integer(),
-            rejected_requests: Type.Integer(),
-          }),
-        ),
-      },
-    },
-    async () => {
-      const { uptimeSeconds, requests, refused, texts } = await readStats(services);
-      return {
-        uptime: uptimeSeconds,
-        requests,
-        sentences: texts,
-        batches: requests,
-        rejected_requests: refused,
-      };
-    },
-  );
-
-  app.get(
-    '/metrics',
-    {
-      schema: {
-        summary: 'Prometheus metrics under the names of Smart-Embedder',
-        tags,
-        response: { ...responses(Type.String()), 200: rawResponse('Text.', { 'text/plain': Type.String() }) },
-      },
-    },
-    async (_request, reply) => {
-      const model = await models.resolve(undefined);
-      metrics.queueSize.set(admission.load(model.fingerprint).queueDepth);
-      metrics.serverInfo.reset();
-      metrics.serverInfo.set({ version: VERSION, model: model.name }, 1);
-      reply.type(metrics.registry.contentType);
-      return reply.send((await metrics.registry.metrics()) as never);
-    },
-  );
+  await app.register(smartEmbedderOperations(metrics), { services });
 };
