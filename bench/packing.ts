@@ -1,11 +1,12 @@
 /**
- * `npm run bench:packing -- [--texts 128] [--rounds 5] [--seconds 270]`: real tokens/s of ways to pack the same texts, on
+ * `npm run bench:packing -- [--texts 64] [--rounds 5] [--seconds 270]`: real tokens/s of ways to pack the same texts, on
  * a bare session of MiniLM's size. The ways take turns, every other round backwards; the rounds end early when the seconds
  * are used up. Processor time is shown beside: other work on the machine changes it less.
  */
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { BatchLimits } from '@trivec/core/engine/batchLimits';
 import { CPU_BUDGETS } from '@trivec/core/engine/calibrate';
 import { chooseBudget } from '@trivec/core/engine/chooseBudget';
 import { fitCost } from '@trivec/core/engine/costModel';
@@ -30,7 +31,7 @@ import {
 
 const { values: flags } = parseArgs({
   options: {
-    texts: { type: 'string', default: '128' },
+    texts: { type: 'string', default: '64' },
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '270' },
     'max-bulk-batch-ms': { type: 'string', default: '500' },
@@ -51,16 +52,17 @@ await withFolder(async (folder) => {
     async ({ count, length }) => (await runBatches(session, [Array(count).fill(length)])) * 1000,
     { ...limits, budgets: CPU_BUDGETS },
   );
-  const budget = chooseBudget(samples, fitCost(samples), limits);
+  const cost = fitCost(samples);
+  const budget = chooseBudget(samples, cost, limits);
+  const { costMs } = new BatchLimits({ maxBatchTokens: budget, time: { cost, maxMs: limits.maxBatchMs } });
   const sorted = lengths.toSorted((a, b) => b - a);
   const ways: Record<string, number[][]> = {
-    engine: packAsEngine(lengths, budget),
+    engine: packAsEngine(lengths, budget, costMs),
     'arrival order, 32': packByCount(lengths, 32),
     'one at a time': packByCount(lengths, 1),
     'sorted, 32': packByCount(sorted, 32),
     'first come, 16384': packFirstCome(lengths, 16_384),
-    'engine, but 512': packAsEngine(lengths, 512),
-    'engine, but 1024': packAsEngine(lengths, 1024),
+    'budget alone': packAsEngine(lengths, budget),
   };
   const none = () => Object.fromEntries(Object.keys(ways).map((way) => [way, [] as number[]]));
   const [speeds, processorMs] = [none(), none()];

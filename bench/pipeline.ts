@@ -1,6 +1,6 @@
 /**
- * `npm run bench:pipeline -- [--backend embedded|redis] [--model mini|m3] [--dtype fp32|int8] [--texts 512] [--rounds 5]
- * [--seconds 260] [--profile yes|no]`: real tokens/s of a job (HTTP in, results on disk, the server in processes of its
+ * `npm run bench:pipeline -- [--backend embedded|redis] [--model mini|m3] [--dtype fp32|int8] [--texts 1024] [--rounds 5]
+ * [--seconds 400] [--profile yes|no]`: real tokens/s of a job (HTTP in, results on disk, the server in processes of its
  * own) ÷ a bare loop of `session.run` over the same texts in the packing that a sweep found best. They take turns; the
  * rounds end early when the seconds are used up. Then a profile of one more job says where the time goes.
  */
@@ -21,10 +21,10 @@ const flags = readFlags({
   backend: 'embedded',
   model: 'mini',
   dtype: 'fp32',
-  texts: '512',
+  texts: '1024',
   rounds: '5',
-  seconds: '260',
-  budgets: '256,512,1024,2048',
+  seconds: '400',
+  budgets: '512,1024,2048',
   profile: 'yes',
 });
 const backend = flags.choice('backend', BACKENDS);

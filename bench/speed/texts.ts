@@ -1,4 +1,5 @@
 /** What the speed benches share and needs no device: lengths, percentiles, ways to pack. Pure. */
+import type { Shape } from '@trivec/core/engine/costModel';
 import { byLength, chooseBatch } from '@trivec/core/engine/pack';
 
 const MEDIAN_TOKENS = 120;
@@ -54,11 +55,15 @@ export function median(values: readonly number[]): number {
 }
 
 /** The engine's own batches of a pool that is all at hand. */
-export function packAsEngine(lengths: readonly number[], maxBatchTokens: number): number[][] {
+export function packAsEngine(
+  lengths: readonly number[],
+  maxBatchTokens: number,
+  costMs?: (shape: Shape) => number,
+): number[][] {
   const pool = lengths.map((tokens) => ({ tokens, enqueuedAtMs: 0 })).sort(byLength);
   const batches: number[][] = [];
   while (pool.length > 0) {
-    const { from, to } = chooseBatch(pool, { maxBatchTokens, nowMs: 0, maxAgeMs: 1 });
+    const { from, to } = chooseBatch(pool, { maxBatchTokens, costMs, nowMs: 0, maxAgeMs: 1 });
     batches.push(pool.splice(from, to - from).map(({ tokens }) => tokens));
   }
   return batches;
