@@ -114,8 +114,9 @@ async function statedFacts(
   dtype: string,
 ): Promise<string> {
   const { dtype: _, ...own } = (await readJson(join(folder, 'trivec.json'))) ?? {};
-  const { kind, maxTokens, license, description, prompts } = info;
-  const { pooling = own.pooling, pairPrompt = own.pairPrompt } = stated;
+  const { kind, maxTokens, license, description } = info;
+  // Not the prompts of sentence-transformers' file: it is copied, and names the default among them.
+  const { pooling = own.pooling, pairPrompt = own.pairPrompt, prompts = own.prompts } = stated;
   const facts = { kind, pooling, pairPrompt, prompts, maxTokens, license, description };
   return `${JSON.stringify({ ...own, name: `${info.name}@${dtype}`, ...facts }, null, 2)}\n`;
 }
