@@ -1,7 +1,6 @@
 import type { JobRecord, WebhookState } from './records.ts';
 import type { JobView } from './serviceTypes.ts';
-
-const ENDED = new Set(['completed', 'failed', 'cancelled']);
+import { isEnded } from './stateMachine.ts';
 
 /** The public face of a job record: the body of `GET /jobs/:id`, and an item of `GET /jobs`. */
 export function jobView(job: JobRecord, nowMs: number): JobView {
@@ -57,7 +56,7 @@ function tokensPerSecond(job: JobRecord, nowMs: number): number | null {
 }
 
 function etaSeconds(job: JobRecord, nowMs: number): number | null {
-  if (ENDED.has(job.status)) return 0;
+  if (isEnded(job)) return 0;
   const elapsedMs = elapsed(job, nowMs);
   const { total, done } = job.textBytes;
   if (job.status !== 'running' || elapsedMs === undefined || elapsedMs <= 0 || done === 0) return null;

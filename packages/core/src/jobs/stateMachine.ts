@@ -31,8 +31,8 @@ export function isEnded(job: Pick<JobRecord, 'status'>): boolean {
 }
 
 /**
- * What becomes of a job when something happens to it, as pure decisions. The caller reads the records, asks here, and writes the answer
- * by compare-and-set on the job's version: whoever comes second reads again and asks again. So each
+ * What becomes of a job when something happens to it, as pure decisions. The caller reads the records, asks here, and
+ * writes the answer by compare-and-set on the job's version: whoever comes second reads again and asks again. So each
  * shard is counted once, the job closes once, and cancel and close can't both win.
  *
  *   queued ─start→ running ─last shard→ completed | failed (nothing succeeded)
