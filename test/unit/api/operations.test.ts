@@ -66,7 +66,10 @@ test('a Redis that has frozen: not ready within two seconds, 503 for all else, a
     assertError(response, 503, 'backend_unavailable', /not answered for 5 s/);
     assert.equal(response.headers['retry-after'], '2');
   }
-  assert.equal((await answers({ url: '/metrics' }))[0]?.statusCode, 200);
+  for (const response of await answers({ url: '/metrics' }, { url: '/infinity/metrics' }))
+    assert.equal(response.statusCode, 200);
+  for (const response of await answers({ url: '/tei/metrics' }, { url: '/smart-embedder/metrics' }))
+    assert.equal(response.statusCode, 503);
   assert.equal((await app.inject('/health/live')).statusCode, 200);
   assert.equal(pings, 1);
 });
