@@ -79,7 +79,10 @@ test('with a cost model no text is padded that had better run in another batch',
     drain(items, 4096, 100_000, costMs).map((batch) => batch.map(({ tokens }) => tokens));
   assert.deepEqual(lengthsOf(), [[400, 390, 40, 38, 12]]);
   assert.deepEqual(lengthsOf(costOf(4)), [[400, 390], [40, 38], [12]]);
-  assert.deepEqual(lengthsOf(() => 5), [[400, 390, 40, 38, 12]]);
+  assert.deepEqual(
+    lengthsOf(() => 5),
+    [[400, 390, 40, 38, 12]],
+  );
 });
 
 test('few texts at hand are embedded sooner with a cost model than without, whatever the budget', () => {
