@@ -1,6 +1,6 @@
 /**
  * How fast points leave for Qdrant: `node bench/qdrant.ts` into the double, and into a real server where
- * QDRANT_TEST_URL names one. 1024 dimensions, 128 ColBERT rows of float16 a text, as shards hold them.
+ * QDRANT_TEST_URL names one; by gRPC, too, where QDRANT_TEST_GRPC_URL names its port. 1024 dimensions, 128 ColBERT rows of float16 a text, as shards hold them.
  * `blocked`: the share of time that a device fed by this thread would stand still because of the sink.
  * Then the built-in model embeds real jobs while Qdrant keeps up, is slow, and is dead: how long its device stands still.
  */
@@ -110,8 +110,22 @@ async function pretendDevice(signal: AbortSignal): Promise<number> {
   return late / (performance.now() - startedAt);
 }
 
-async function measure(server: string, url: string, kind: keyof typeof KINDS, count: number): Promise<Row> {
-  const config = loadConfig({ QDRANT_URL: url, QDRANT_TIMEOUT_MS: '120000' });
+interface Server {
+  name: string;
+  url: string;
+  grpcUrl?: string;
+}
+
+async function measure(
+  { name: server, url, grpcUrl }: Server,
+  kind: keyof typeof KINDS,
+  count: number,
+): Promise<Row> {
+  const config = loadConfig({
+    QDRANT_URL: url,
+    QDRANT_TIMEOUT_MS: '120000',
+    ...(grpcUrl !== undefined && { QDRANT_GRPC_URL: grpcUrl }),
+  });
   const target = qdrantTargets(config).get(undefined)!;
   const { connection, close } = openTarget(target);
   const writer = startSinkWriter(target);
@@ -166,15 +180,17 @@ const count = Number(options.documents);
 const endAtMs = performance.now() + Number(options.seconds) * 1000;
 const child = fork(new URL('./qdrantDoubleProcess.ts', import.meta.url), { stdio: 'inherit' });
 const [doubleUrl] = (await once(child, 'message')) as [string];
-const servers: [string, string][] = [['double', doubleUrl]];
-if (process.env.QDRANT_TEST_URL) servers.push(['real', process.env.QDRANT_TEST_URL]);
+const { QDRANT_TEST_URL: realUrl, QDRANT_TEST_GRPC_URL: grpcUrl } = process.env;
+const servers: Server[] = [{ name: 'double', url: doubleUrl }];
+if (realUrl) servers.push({ name: 'real', url: realUrl });
+if (realUrl && grpcUrl) servers.push({ name: 'real, gRPC', url: realUrl, grpcUrl });
 const rows: Row[] = [];
-for (const [server, url] of count > 0 ? servers : [])
+for (const server of count > 0 ? servers : [])
   for (const kind of Object.keys(KINDS) as (keyof typeof KINDS)[])
-    rows.push(await measure(server, url, kind, kind === 'all three' ? Math.ceil(count / 10) : count));
+    rows.push(await measure(server, kind, kind === 'all three' ? Math.ceil(count / 10) : count));
 console.table(rows);
-console.log(`the device's time, with ${servers.at(-1)![0]} as Qdrant`);
-const standstill = await measureStandstill(servers.at(-1)![1], {
+console.log(`the device's time, with the ${realUrl ? 'real server' : 'double'} as Qdrant, by REST`);
+const standstill = await measureStandstill(realUrl || doubleUrl, {
   documents: Number(options['standstill-documents']),
   rounds: Number(options.rounds),
   endAtMs,

@@ -20,6 +20,7 @@ import { describeBackends, silentLogger as logger, type TestBackends } from '../
 import { FAKE_MODEL, FakeEngine } from '../support/fakeEngine.ts';
 import { ANYONE, documents } from '../support/jobRig.ts';
 import { QdrantDouble } from '../support/qdrantDouble.ts';
+import { QdrantGrpcDouble } from '../support/qdrantGrpcDouble.ts';
 
 const TIMEOUT_MS = 20_000;
 const COUNT = 47;
@@ -355,13 +356,18 @@ describeBackends('jobs into Qdrant', { LOCK_DURATION_MS: '1000' }, (backends) =>
   test('several servers by name: each has its own queue, and none is named by an address', async (t) => {
     const rig = await openRig(t, backends);
     const [eu, dead] = [await QdrantDouble.start({ apiKey: 'eu key' }), await QdrantDouble.start()];
+    const grpc = await QdrantGrpcDouble.start(eu);
     t.after(async () => {
+      await grpc.close();
       await eu.close();
       await dead.close();
     });
     const config: Config = {
       ...rig.config,
-      qdrantTargets: JSON.stringify({ eu: { url: eu.url, apiKey: 'eu key' }, dead: { url: dead.url } }),
+      qdrantTargets: JSON.stringify({
+        eu: { url: eu.url, grpcUrl: grpc.url, apiKey: 'eu key' },
+        dead: { url: dead.url },
+      }),
     };
     const qdrant = openQdrant(config)!;
     t.after(() => qdrant.close());
@@ -373,6 +379,7 @@ describeBackends('jobs into Qdrant', { LOCK_DURATION_MS: '1000' }, (backends) =>
     const written = await submit(named, { target: 'eu' }, 12);
     assert.equal((await ended(named, written.id)).counts.written, 12);
     assert.equal(eu.points('docs').length, 12);
+    assert.ok(eu.requests.some(({ path }) => path === '/qdrant.Points/Upsert'));
     assert.equal((await named.service.get(stuck.id, ANYONE)).status, 'running');
     await assert.rejects(submit(named, { target: 'us' }), /has no "us" \(it has eu, dead\)/);
     await named.service.cancel(stuck.id, ANYONE);

@@ -103,6 +103,7 @@ testOnQdrant(
       await assertHolds(url, collection, documents);
     }
   },
+  { grpc: true },
 );
 
 testOnQdrant(
@@ -128,20 +129,25 @@ testOnQdrant(
     assert.equal(report.stalePoints, 80 - report.points);
     await assertHolds(url, collection, documents);
   },
+  { grpc: true },
 );
 
-testOnQdrant('what Qdrant refuses fails alone', async (_t, { connection, collection, url }) => {
-  await prepared(connection, collection);
-  const documents = corpus(100);
-  const bad = { ...sinkDocument('bad', 1, { dims: DIMS + 1, rows: 1 }) };
-  const mixed = [...documents.slice(0, 37), bad, ...documents.slice(37)];
-  const report = await writeDocuments(target(connection, collection), mixed);
-  assert.deepEqual([report.documents, report.points], [100, 100]);
-  assert.equal(report.failed.length, 1);
-  assert.equal(report.failed[0]!.id, 'bad');
-  assert.match(report.failed[0]!.message, /expected dim: 8, got 9/);
-  await assertHolds(url, collection, documents);
-});
+testOnQdrant(
+  'what Qdrant refuses fails alone',
+  async (_t, { connection, collection, url }) => {
+    await prepared(connection, collection);
+    const documents = corpus(100);
+    const bad = { ...sinkDocument('bad', 1, { dims: DIMS + 1, rows: 1 }) };
+    const mixed = [...documents.slice(0, 37), bad, ...documents.slice(37)];
+    const report = await writeDocuments(target(connection, collection), mixed);
+    assert.deepEqual([report.documents, report.points], [100, 100]);
+    assert.equal(report.failed.length, 1);
+    assert.equal(report.failed[0]!.id, 'bad');
+    assert.match(report.failed[0]!.message, /expected dim: 8, got 9/);
+    await assertHolds(url, collection, documents);
+  },
+  { grpc: true },
+);
 
 testOnQdrant(
   'two documents that Qdrant would take for one: the second fails',
@@ -216,6 +222,7 @@ testOnQdrant(
       'the old one is gone',
     );
   },
+  { grpc: true },
 );
 
 testOnQdrant(
@@ -240,26 +247,30 @@ testOnQdrant(
   },
 );
 
-testOnQdrant('hybrid and re-ranked search find what was written', async (_t, { connection, collection }) => {
-  await prepared(connection, collection);
-  const documents = corpus(60);
-  await writeDocuments(target(connection, collection), documents);
-  const names = namesFrom((await connection.collectionConfig(collection))!);
-  assert.deepEqual(names, NAMES);
-  const wanted = documents[8]!;
-  const vectors = { tokens: 5, ...wanted.texts[0] } as Parameters<typeof searchBody>[0];
-  for (const mode of ['hybrid', 'dense', 'sparse', 'rerank'] as const) {
-    const search = { mode, limit: 3, filter: { must: [{ key: 'lang', match: { value: 'en' } }] } };
-    const points = await connection.query(collection, searchBody(vectors, names, search));
-    const hits = readHits(points, search, vectors.colbert!.rows);
-    assert.equal(hits.length, 3);
-    assert.equal(hits[0]!.id, wanted.id, mode);
-    assert.equal(hits[0]!.text, wanted.texts[0]!.text);
-    assert.ok(hits.every((hit) => hit.payload.lang === 'en'));
-    if (mode === 'dense' || mode === 'rerank')
-      assert.ok(Math.abs(hits[0]!.score - 1) < 1e-5, `${mode} ${hits[0]!.score}`);
-  }
-});
+testOnQdrant(
+  'hybrid and re-ranked search find what was written',
+  async (_t, { connection, collection }) => {
+    await prepared(connection, collection);
+    const documents = corpus(60);
+    await writeDocuments(target(connection, collection), documents);
+    const names = namesFrom((await connection.collectionConfig(collection))!);
+    assert.deepEqual(names, NAMES);
+    const wanted = documents[8]!;
+    const vectors = { tokens: 5, ...wanted.texts[0] } as Parameters<typeof searchBody>[0];
+    for (const mode of ['hybrid', 'dense', 'sparse', 'rerank'] as const) {
+      const search = { mode, limit: 3, filter: { must: [{ key: 'lang', match: { value: 'en' } }] } };
+      const points = await connection.query(collection, searchBody(vectors, names, search));
+      const hits = readHits(points, search, vectors.colbert!.rows);
+      assert.equal(hits.length, 3);
+      assert.equal(hits[0]!.id, wanted.id, mode);
+      assert.equal(hits[0]!.text, wanted.texts[0]!.text);
+      assert.ok(hits.every((hit) => hit.payload.lang === 'en'));
+      if (mode === 'dense' || mode === 'rerank')
+        assert.ok(Math.abs(hits[0]!.score - 1) < 1e-5, `${mode} ${hits[0]!.score}`);
+    }
+  },
+  { grpc: true },
+);
 
 // What follows needs faults, which only the double can have.
 

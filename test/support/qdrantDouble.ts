@@ -45,16 +45,16 @@ export interface SeenRequest {
 export class QdrantDouble {
   readonly store = new QdrantStore();
   readonly requests: SeenRequest[] = [];
+  readonly apiKey: string | undefined;
   /** Largest number of requests in work at once. */
   maxInFlight = 0;
   #server: Server;
   #port = 0;
   #inFlight = 0;
   #faults: Fault[] = [];
-  readonly #apiKey: string | undefined;
 
   private constructor(apiKey?: string) {
-    this.#apiKey = apiKey;
+    this.apiKey = apiKey;
     this.#server = this.#listener();
   }
 
@@ -119,7 +119,7 @@ export class QdrantDouble {
     const method = request.method ?? 'GET';
     const url = new URL(request.url ?? '/', 'http://double');
     this.requests.push({ method, path: url.pathname, bytes: body.length });
-    if (this.#apiKey !== undefined && url.pathname !== '/' && request.headers['api-key'] !== this.#apiKey) {
+    if (this.apiKey !== undefined && url.pathname !== '/' && request.headers['api-key'] !== this.apiKey) {
       response.writeHead(401, { 'content-type': 'text/plain' });
       response.end('Must provide an API key or an Authorization bearer token');
       return;
@@ -130,7 +130,7 @@ export class QdrantDouble {
         `JSON payload (${body.length} bytes) is larger than allowed (limit: ${BODY_LIMIT_BYTES} bytes).`,
       );
     const text = body.toString('utf8');
-    const fault = this.#take({ method, path: url.pathname, body: text });
+    const fault = this.takeFault({ method, path: url.pathname, body: text });
     if (fault?.kind === 'slow') await sleep(fault.ms);
     if (fault?.kind === 'status') {
       if (fault.retryAfter !== undefined) response.setHeader('retry-after', fault.retryAfter);
@@ -146,7 +146,8 @@ export class QdrantDouble {
     else answer(response, 200, { result, status: 'ok', time: 0 });
   }
 
-  #take(request: { method: string; path: string; body: string }): Fault | undefined {
+  /** The next fault that is for this request; it counts as met. */
+  takeFault(request: { method: string; path: string; body: string }): Fault | undefined {
     const index = this.#faults.findIndex((fault) => fault.when?.(request) ?? true);
     const fault = this.#faults[index];
     if (fault === undefined) return undefined;

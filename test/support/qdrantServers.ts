@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import test, { type TestContext } from 'node:test';
 import { QdrantConnection, type QdrantServer } from '../../packages/core/src/sinks/qdrant/client.ts';
 import { QdrantDouble } from './qdrantDouble.ts';
+import { QdrantGrpcDouble } from './qdrantGrpcDouble.ts';
 
 export function connectTo(url: string, overrides: Partial<QdrantServer> = {}): QdrantConnection {
   return new QdrantConnection({
@@ -21,27 +22,41 @@ export interface QdrantFixture {
   url: string;
 }
 
-/** The same test on the double, and on the server of QDRANT_TEST_URL when it is set. */
+/**
+ * The same test on the double, and on the server of QDRANT_TEST_URL when it is set; with `grpc` a second time with
+ * upserts by gRPC, on the real server where QDRANT_TEST_GRPC_URL is set.
+ */
 export function testOnQdrant(
   name: string,
   body: (t: TestContext, fixture: QdrantFixture) => Promise<void>,
+  { grpc = false }: { grpc?: boolean } = {},
 ): void {
   test(`${name} (double)`, async (t) => {
     const double = await QdrantDouble.start();
-    await run(t, double.url, body, () => double.close());
+    await run(t, { url: double.url }, body, () => double.close());
   });
-  const url = process.env.QDRANT_TEST_URL;
-  if (url) test(`${name} (real server)`, (t) => run(t, url, body));
+  if (grpc)
+    test(`${name} (double, gRPC)`, async (t) => {
+      const double = await QdrantDouble.start();
+      const port = await QdrantGrpcDouble.start(double);
+      await run(t, { url: double.url, grpcUrl: port.url }, body, async () => {
+        await port.close();
+        await double.close();
+      });
+    });
+  const { QDRANT_TEST_URL: url, QDRANT_TEST_GRPC_URL: grpcUrl } = process.env;
+  if (url) test(`${name} (real server)`, (t) => run(t, { url }, body));
+  if (url && grpcUrl && grpc) test(`${name} (real server, gRPC)`, (t) => run(t, { url, grpcUrl }, body));
 }
 
 async function run(
   t: TestContext,
-  url: string,
+  { url, grpcUrl }: { url: string; grpcUrl?: string },
   body: (t: TestContext, fixture: QdrantFixture) => Promise<void>,
   close?: () => Promise<void>,
 ) {
   const collection = `trivec_test_${randomUUID()}`;
-  const connection = connectTo(url);
+  const connection = connectTo(url, { ...(grpcUrl !== undefined && { grpcUrl }) });
   t.after(async () => {
     const { result } = (await (await fetch(`${url}/collections`)).json()) as {
       result: { collections: { name: string }[] };

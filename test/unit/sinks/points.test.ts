@@ -17,6 +17,8 @@ const RULES = {
   colbertOverflow: 'chunk',
 } as const;
 
+const jsonOf = (point: Point) => Buffer.from(encodePoint(point, 'json').bytes).toString('utf8');
+
 function made(result: ReturnType<typeof pointsOf>): Point[] {
   assert.ok('points' in result);
   return result.points;
@@ -130,7 +132,7 @@ test('encoded floats read back as the same float32', () => {
           ]),
           payload: { trivec: { id: 'a', job: 'j', chunk: 0, point: 0, points: 1 } },
         };
-        const { vector } = JSON.parse(encodePoint(point).json.toString('utf8'));
+        const { vector } = JSON.parse(jsonOf(point));
         const plusZero = (values: number[]) => values.map((value) => Math.fround(value) + 0);
         assert.deepEqual(plusZero(vector.d), plusZero(dense));
         assert.deepEqual(vector.s.indices, indices);
@@ -147,13 +149,13 @@ test('two rows of whole numbers are written so that Qdrant does not take them fo
     vectors: new Map([['c', { kind: 'multi', dims: 2, values }]]),
     payload: { trivec: { id: 'a', job: 'j', chunk: 0, point: 0, points: 1 } },
   };
-  assert.match(encodePoint(point).json.toString(), /"c":\[\[1\.0,0\.0\],\[0\.5,0\.5\]\]/);
+  assert.match(jsonOf(point), /"c":\[\[1\.0,0\.0\],\[0\.5,0\.5\]\]/);
 });
 
 test('lone surrogates do not reach the wire; escapes and `__proto__` do', () => {
   const payload = JSON.parse('{"a":"x\\ud800y","b":["\\udc00"],"c":"\\\\ud800 🙂","__proto__":{"d":1}}');
   const document = sinkDocument('a', 1, { dims: 4, rows: 1, payload });
-  const encoded = encodePoint(made(pointsOf(document, RULES, 'j'))[0]!).json.toString('utf8');
+  const encoded = jsonOf(made(pointsOf(document, RULES, 'j'))[0]!);
   const read = JSON.parse(encoded).payload;
   assert.equal(read.a, 'x\ufffdy');
   assert.deepEqual(read.b, ['\ufffd']);
@@ -172,7 +174,8 @@ test('packing keeps order, loses none and stays under its limits', () => {
         const points = sizes.map((size, i) => ({
           id: i,
           documentId: String(i),
-          json: Buffer.alloc(size, 'x'),
+          wire: 'json' as const,
+          bytes: Buffer.alloc(size, 'x'),
         }));
         const groups = [...points.map((point) => packer.add(point)), packer.take()].filter(
           (group) => group !== undefined,
@@ -196,7 +199,6 @@ test('float16 and float32 matrices of the same values make the same body', () =>
     id: 'a',
     texts: [{ colbert: { rows: 5, dims: 4, data } }],
   });
-  const body = (data: Float32Array | Float16Array) =>
-    encodePoint(made(pointsOf(document(data), RULES, 'j'))[0]!).json.toString();
+  const body = (data: Float32Array | Float16Array) => jsonOf(made(pointsOf(document(data), RULES, 'j'))[0]!);
   assert.equal(body(half), body(Float32Array.from(half)));
 });

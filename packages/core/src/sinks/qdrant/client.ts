@@ -1,26 +1,20 @@
 import { QdrantClient, type Schemas } from '@qdrant/js-client-rest';
 import pRetry from 'p-retry';
-import { Agent } from 'undici';
 import { AdaptiveLimit } from './adaptiveLimit.ts';
 import type { CollectionConfig, CreateCollection } from './collection.ts';
-import {
-  failureOfAnswer,
-  failureOfClient,
-  networkFailure,
-  QdrantFailure,
-  timeoutFailure,
-} from './failure.ts';
+import type { EncodedPoint, Wire } from './encoding.ts';
+import { failureOfClient, QdrantFailure } from './failure.ts';
+import { GrpcUpserts } from './grpcUpserts.ts';
 import type { PointId } from './pointId.ts';
 import type { PointOrigin } from './points.ts';
+import { RestUpserts } from './restUpserts.ts';
+import type { UpsertServer } from './upserts.ts';
 
-export interface QdrantServer {
+export interface QdrantServer extends UpsertServer {
   /** With its port; 6333 where none is given, as Qdrant's own clients have it. From configuration only. */
   url: string;
-  apiKey?: string;
-  /** Of one attempt. */
-  timeoutMs: number;
-  /** Requests in flight at most. */
-  concurrency: number;
+  /** Of its gRPC port, 6334 where none is given: then points are upserted there. */
+  grpcUrl?: string;
   /** Attempts after the first before a request fails with `sink_unavailable`. */
   retries: number;
   /** Of the first retry; doubled for each next one, and spread by up to as much again. */
@@ -46,23 +40,31 @@ export interface RequestOptions {
 }
 
 /**
- * One Qdrant server. Management and queries go through its official client; upserts, whose bodies are
- * already encoded, through the same kind of connection pool directly, so that Retry-After is read whole.
+ * One Qdrant server. Management and queries go through its official client; upserts, which are encoded already, by
+ * gRPC where it is configured, otherwise by REST.
  * Every method throws QdrantFailure: `sink_unavailable` after its retries, or `sink_rejected`.
  */
 export class QdrantConnection {
   readonly #server: QdrantServer;
   readonly #client: QdrantClient;
-  readonly #agent: Agent;
-  readonly #origin: string;
-  readonly #prefix: string;
+  readonly #rest: RestUpserts;
+  readonly #grpc: GrpcUpserts | undefined;
   readonly #limit: AdaptiveLimit;
+  /** For messages: never the key. */
+  readonly description: string;
+  /** How points are to be encoded. */
+  readonly wire: Wire;
 
   constructor(server: QdrantServer) {
-    const { origin, port, prefix } = parseServerUrl(server.url);
+    const { origin, port, prefix } = parseServerUrl(server.url, 6333);
     this.#server = server;
-    this.#origin = `${origin}:${port}`;
-    this.#prefix = prefix;
+    this.description = `${origin}:${port}${prefix}`;
+    this.#rest = new RestUpserts(server, { origin: `${origin}:${port}`, prefix });
+    if (server.grpcUrl !== undefined) {
+      const grpc = parseServerUrl(server.grpcUrl, 6334);
+      this.#grpc = new GrpcUpserts(server, `${grpc.origin}:${grpc.port}${grpc.prefix}`);
+    }
+    this.wire = this.#grpc === undefined ? 'json' : 'protobuf';
     this.#limit = new AdaptiveLimit(server.concurrency);
     this.#client = new QdrantClient({
       url: origin,
@@ -74,13 +76,6 @@ export class QdrantConnection {
       maxConnections: server.concurrency,
       checkCompatibility: false,
     });
-    // Below the 5 s after which Qdrant closes an idle connection, so that none is found closed.
-    this.#agent = new Agent({ connections: server.concurrency, keepAliveTimeout: 4000 });
-  }
-
-  /** For messages: never the key. */
-  get description(): string {
-    return this.#origin + this.#prefix;
   }
 
   get requestsInFlightLimit(): number {
@@ -163,61 +158,30 @@ export class QdrantConnection {
     return points;
   }
 
+  /** Whether the way of upserts is open: beside REST, which every other call shows. */
+  async checkUpserts(collection: string, options: RequestOptions = {}): Promise<void> {
+    const grpc = this.#grpc;
+    if (grpc) await this.#retrying(() => grpc.check(collection, options.signal), options);
+  }
+
   /**
-   * One upsert. With `confirm` it returns when the points are applied, otherwise when Qdrant has accepted
-   * them into its log.
+   * One upsert of points of one wire, which need not be this connection's own: by REST all can go. With `confirm` it
+   * returns when the points are applied, otherwise when Qdrant has accepted them into its log. Bytes of the request.
    */
-  async upsert(
+  upsert(
     collection: string,
-    body: Buffer,
+    points: readonly EncodedPoint[],
     { confirm, ...options }: RequestOptions & { confirm: boolean },
-  ): Promise<void> {
-    const path = `/collections/${encodeURIComponent(collection)}/points?wait=${confirm}`;
-    await this.#retrying(async () => {
-      const answer = await this.#put(path, body, options.signal);
-      const status = (answer as { result?: { status?: string } } | undefined)?.result?.status;
-      if (confirm && status !== 'completed')
-        throw new QdrantFailure({
-          message: `Qdrant did not confirm the points: status ${JSON.stringify(status)}.`,
-          overloaded: true,
-          retryable: true,
-        });
-    }, options);
+  ): Promise<number> {
+    const { signal } = options;
+    const way = points[0]?.wire === 'protobuf' ? this.#grpc : this.#rest;
+    if (way === undefined) throw new TypeError('Points for gRPC, and no gRPC is configured');
+    return this.#retrying(() => way.upsert(collection, points, { confirm, signal }), options);
   }
 
   /** Ends the connections. The official client has no way to close its own: they end when idle. */
   async close(): Promise<void> {
-    await this.#agent.destroy();
-  }
-
-  async #put(path: string, body: Buffer, signal: AbortSignal | undefined): Promise<unknown> {
-    const { timeoutMs, apiKey } = this.#server;
-    // The pool's own timeouts are only looked at every second or so.
-    const timeout = AbortSignal.timeout(timeoutMs);
-    try {
-      const answer = await this.#agent.request({
-        origin: this.#origin,
-        path: this.#prefix + path,
-        method: 'PUT',
-        body,
-        headers: {
-          'content-type': 'application/json',
-          ...(apiKey !== undefined && { 'api-key': apiKey }),
-        },
-        headersTimeout: 0,
-        bodyTimeout: 0,
-        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
-      });
-      const data = parseBody(await answer.body.text());
-      if (answer.statusCode === 200) return data;
-      const retryAfter = answer.headers['retry-after'];
-      throw failureOfAnswer(answer.statusCode, data, Array.isArray(retryAfter) ? retryAfter[0] : retryAfter);
-    } catch (error) {
-      if (error instanceof QdrantFailure) throw error;
-      signal?.throwIfAborted();
-      if (timeout.aborted) throw timeoutFailure(timeoutMs);
-      throw networkFailure(error);
-    }
+    await Promise.all([this.#rest.close(), this.#grpc?.close()]);
   }
 
   /** Undefined for 404. */
@@ -268,21 +232,13 @@ export class QdrantConnection {
   }
 }
 
-function parseServerUrl(url: string): { origin: string; port: number; prefix: string } {
+function parseServerUrl(url: string, defaultPort: number): { origin: string; port: number; prefix: string } {
   const { protocol, hostname, pathname } = new URL(url);
   // `URL` drops a port that is its protocol's default, which is not the default here.
   const port = /^[a-z]+:\/\/[^/]*?:(\d+)(?:\/|$)/i.exec(url)?.[1];
   return {
     origin: `${protocol}//${hostname}`,
-    port: port === undefined ? 6333 : Number(port),
+    port: port === undefined ? defaultPort : Number(port),
     prefix: pathname.replace(/\/+$/, ''),
   };
-}
-
-function parseBody(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
 }

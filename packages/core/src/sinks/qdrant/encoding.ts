@@ -1,25 +1,49 @@
 import { JsonBytes } from '../../vectors/jsonBytes.ts';
 import type { PointId } from './pointId.ts';
+import { pointMessage } from './pointMessage.ts';
 import type { Point, PointVector } from './points.ts';
 
-/** One point as the JSON that an upsert carries. */
+/** How points travel: as JSON by REST, as protobuf messages by gRPC. */
+export type Wire = 'json' | 'protobuf';
+
+/** One point as an upsert carries it. */
 export interface EncodedPoint {
   id: PointId;
   /** The document it belongs to. */
   documentId: string;
-  json: Buffer;
+  wire: Wire;
+  bytes: Uint8Array;
 }
 
-/** Qdrant's `max_request_size_mb` of 32: a larger body is refused with 400. */
+/**
+ * Qdrant's `max_request_size_mb` of 32: a larger body is refused with 400. By gRPC it takes any size; the same bound
+ * holds here for its memory's sake.
+ */
 export const QDRANT_BODY_LIMIT_BYTES = 32 * 1024 ** 2;
 
 const PREFIX = Buffer.from('{"points":[');
 const COMMA = Buffer.from(',');
 const SUFFIX = Buffer.from(']}');
-const FRAME_BYTES = PREFIX.length + SUFFIX.length;
+
+/** Bytes of a request beside its points', and beside each point's own. Upper bounds for protobuf. */
+const OVERHEAD: Record<Wire, { frame: number; point: number }> = {
+  json: { frame: PREFIX.length + SUFFIX.length, point: COMMA.length },
+  // The name of the collection has 255 bytes at most; each point has a tag and its length.
+  protobuf: { frame: 300, point: 6 },
+};
+
+/** For `wire`; as JSON, where a message cannot hold the point. Both say exactly the same to Qdrant. */
+export function encodePoint(point: Point, wire: Wire): EncodedPoint {
+  const { id } = point;
+  const documentId = point.payload.trivec.id;
+  const message = wire === 'protobuf' ? pointMessage(point) : undefined;
+  return message === undefined
+    ? { id, documentId, wire: 'json', bytes: pointJson(point) }
+    : { id, documentId, wire, bytes: message };
+}
 
 /** `{"id", "vector": {name: …}, "payload"}`, every float with the fewest digits that give the same float32. */
-export function encodePoint(point: Point): EncodedPoint {
+function pointJson(point: Point): Buffer {
   const out = new JsonBytes(1024);
   out.raw('{"id":');
   out.json(point.id);
@@ -35,7 +59,7 @@ export function encodePoint(point: Point): EncodedPoint {
   out.raw('},"payload":');
   out.json(wellFormed(point.payload));
   out.raw('}');
-  return { id: point.id, documentId: point.payload.trivec.id, json: out.take() };
+  return out.take();
 }
 
 function writeVector(out: JsonBytes, vector: PointVector): void {
@@ -89,25 +113,30 @@ export interface PackLimits {
   maxPoints: number;
 }
 
-/** Consecutive points into groups that make one request each. No group is empty. */
+/** Consecutive points into groups that make one request each. No group is empty, or has points of both wires. */
 export class PointPacker {
   readonly #limits: PackLimits;
   #points: EncodedPoint[] = [];
-  #bytes = FRAME_BYTES;
+  #bytes = 0;
 
   constructor(limits: PackLimits) {
     this.#limits = limits;
   }
 
-  /** The group that is full, if `point` no longer fits into it. */
+  /** The group that is full, if `point` does not go with it. */
   add(point: EncodedPoint): EncodedPoint[] | undefined {
+    const first = this.#points[0];
+    const { frame, point: each } = OVERHEAD[point.wire];
+    const bytes = point.bytes.length + each;
     const full =
-      this.#points.length > 0 &&
-      (this.#points.length >= this.#limits.maxPoints ||
-        this.#bytes + point.json.length + COMMA.length > this.#limits.maxBytes);
+      first !== undefined &&
+      (first.wire !== point.wire ||
+        this.#points.length >= this.#limits.maxPoints ||
+        this.#bytes + bytes > this.#limits.maxBytes);
     const group = full ? this.take() : undefined;
+    if (this.#points.length === 0) this.#bytes = frame;
     this.#points.push(point);
-    this.#bytes += point.json.length + COMMA.length;
+    this.#bytes += bytes;
     return group;
   }
 
@@ -116,23 +145,22 @@ export class PointPacker {
     if (this.#points.length === 0) return undefined;
     const group = this.#points;
     this.#points = [];
-    this.#bytes = FRAME_BYTES;
     return group;
   }
 }
 
 /** The body of `PUT /collections/{name}/points`. */
 export function upsertBody(points: readonly EncodedPoint[]): Buffer {
-  const pieces: Buffer[] = [PREFIX];
+  const pieces: Uint8Array[] = [PREFIX];
   points.forEach((point, i) => {
     if (i > 0) pieces.push(COMMA);
-    pieces.push(point.json);
+    pieces.push(point.bytes);
   });
   pieces.push(SUFFIX);
   return Buffer.concat(pieces);
 }
 
-/** Bytes of `upsertBody` for one point alone. */
-export function aloneBytes(point: EncodedPoint): number {
-  return point.json.length + FRAME_BYTES;
+/** Bytes of a request for one point alone; never less. */
+export function aloneBytes({ wire, bytes }: EncodedPoint): number {
+  return bytes.length + OVERHEAD[wire].frame + (wire === 'protobuf' ? OVERHEAD.protobuf.point : 0);
 }

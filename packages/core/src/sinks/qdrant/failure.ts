@@ -62,9 +62,18 @@ export function timeoutFailure(timeoutMs: number): QdrantFailure {
   });
 }
 
+/** An answer to a confirmed write that does not say that the points are applied. */
+export function unconfirmed(status: string | undefined): QdrantFailure {
+  return new QdrantFailure({
+    message: `Qdrant did not confirm the points: status ${JSON.stringify(status)}.`,
+    overloaded: true,
+    retryable: true,
+  });
+}
+
 export function networkFailure(cause: unknown): QdrantFailure {
   return new QdrantFailure({
-    message: `Qdrant cannot be reached: ${networkReason(cause)}.`,
+    message: `Qdrant cannot be reached: ${systemReason(cause)}.`,
     overloaded: false,
     retryable: true,
     cause,
@@ -116,7 +125,7 @@ function messageOf(data: unknown): string {
 }
 
 /** The system's own code where there is one: `fetch failed` says nothing. */
-function networkReason(error: unknown): string {
+export function systemReason(error: unknown): string {
   for (let cause = error; cause instanceof Error; cause = cause.cause)
     if ('code' in cause && typeof cause.code === 'string') return cause.code;
   return error instanceof Error ? error.message : String(error);

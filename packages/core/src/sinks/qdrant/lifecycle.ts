@@ -25,7 +25,9 @@ export async function checkCollection(
   rules: CollectionRules,
   jobId: string,
 ): Promise<CollectionPlan> {
-  const existing = await connection.collectionConfig(destination.collection, { retries: CHECK_RETRIES });
+  const { collection } = destination;
+  const existing = await connection.collectionConfig(collection, { retries: CHECK_RETRIES });
+  await connection.checkUpserts(collection, { retries: CHECK_RETRIES });
   return planCollection(destination, rules, existing, jobId);
 }
 

@@ -25,9 +25,10 @@ const FIRST_RETRY_DELAY_MS = 300;
 
 /** Connects to nothing yet. */
 export function openTarget(target: QdrantTarget): QdrantSink {
-  const { url, apiKey, timeoutMs, concurrency, requestBytes, requestPoints } = target;
+  const { url, grpcUrl, apiKey, timeoutMs, concurrency, requestBytes, requestPoints } = target;
   const connection = new QdrantConnection({
     url,
+    ...(grpcUrl !== undefined && { grpcUrl }),
     ...(apiKey !== undefined && { apiKey }),
     timeoutMs,
     concurrency,

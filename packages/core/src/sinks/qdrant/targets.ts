@@ -7,6 +7,7 @@ import { QDRANT_OPTIONS } from '../../options/qdrant.ts';
 /** One configured server, and how it is written to. Plain data: it travels to another thread. */
 export interface QdrantTarget {
   url: string;
+  grpcUrl?: string;
   apiKey?: string;
   timeoutMs: number;
   concurrency: number;
@@ -17,6 +18,7 @@ export interface QdrantTarget {
 export type QdrantConfig = Pick<
   Config,
   | 'qdrantUrl'
+  | 'qdrantGrpcUrl'
   | 'qdrantApiKey'
   | 'qdrantTargets'
   | 'qdrantTimeoutMs'
@@ -30,7 +32,11 @@ export const TARGET_NAME = '^[A-Za-z0-9_-]{1,64}$';
 const TargetsSchema = Type.Record(
   Type.String({ pattern: TARGET_NAME }),
   Type.Object(
-    { url: QDRANT_OPTIONS.qdrantUrl.schema, apiKey: Type.Optional(QDRANT_OPTIONS.qdrantApiKey.schema) },
+    {
+      url: QDRANT_OPTIONS.qdrantUrl.schema,
+      grpcUrl: Type.Optional(QDRANT_OPTIONS.qdrantGrpcUrl.schema),
+      apiKey: Type.Optional(QDRANT_OPTIONS.qdrantApiKey.schema),
+    },
     { additionalProperties: false },
   ),
   { additionalProperties: false },
@@ -45,14 +51,22 @@ export function qdrantTargets(config: QdrantConfig): Map<string | undefined, Qdr
     requestPoints: config.qdrantRequestPoints,
   };
   const targets = new Map<string | undefined, QdrantTarget>();
-  const { qdrantUrl: url, qdrantApiKey: apiKey } = config;
-  if (url !== undefined) targets.set(undefined, { url, ...(apiKey !== undefined && { apiKey }), ...common });
+  const { qdrantUrl: url, qdrantGrpcUrl: grpcUrl, qdrantApiKey: apiKey } = config;
+  if (url !== undefined)
+    targets.set(undefined, {
+      url,
+      ...(grpcUrl !== undefined && { grpcUrl }),
+      ...(apiKey !== undefined && { apiKey }),
+      ...common,
+    });
   for (const [name, server] of Object.entries(parseTargets(config.qdrantTargets)))
     targets.set(name, { ...server, ...common });
   return targets;
 }
 
-function parseTargets(text: string | undefined): Record<string, { url: string; apiKey?: string }> {
+function parseTargets(
+  text: string | undefined,
+): Record<string, { url: string; grpcUrl?: string; apiKey?: string }> {
   if (text === undefined) return {};
   let parsed: unknown;
   try {

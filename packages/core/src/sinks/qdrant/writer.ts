@@ -8,7 +8,6 @@ import {
   type PackLimits,
   PointPacker,
   QDRANT_BODY_LIMIT_BYTES,
-  upsertBody,
 } from './encoding.ts';
 import { QdrantFailure } from './failure.ts';
 import { type PointId, partPointIdOf } from './pointId.ts';
@@ -185,11 +184,11 @@ class WriteRun {
       }
       if (made) this.report.colbertOverflowed += overflowed;
       for (const point of points) {
-        const encoded = encodePoint(point);
+        const encoded = encodePoint(point, this.#target.connection.wire);
         if (aloneBytes(encoded) > QDRANT_BODY_LIMIT_BYTES) {
           this.#rejected.set(
             document.id,
-            `A point of ${encoded.json.length} bytes does not fit into one request; Qdrant takes ${QDRANT_BODY_LIMIT_BYTES}.`,
+            `A point of ${encoded.bytes.length} bytes does not fit into one request; Qdrant takes ${QDRANT_BODY_LIMIT_BYTES}.`,
           );
           break;
         }
@@ -197,7 +196,7 @@ class WriteRun {
         made?.push(point.id);
         const full = packer.add(encoded);
         if (full) yield full;
-        sinceTurn += encoded.json.length;
+        sinceTurn += encoded.bytes.length;
         if (sinceTurn < BYTES_A_TURN) continue;
         sinceTurn = 0;
         await nextTurn();
@@ -226,10 +225,9 @@ class WriteRun {
    */
   async #send(points: readonly EncodedPoint[], confirm: boolean): Promise<void> {
     const { connection, collection } = this.#target;
-    const body = upsertBody(points);
     try {
-      await connection.upsert(collection, body, { ...this.#options, confirm });
-      this.#options.observer.onWritten?.(points.length, body.length);
+      const bytes = await connection.upsert(collection, points, { ...this.#options, confirm });
+      this.#options.observer.onWritten?.(points.length, bytes);
     } catch (error) {
       if (!(error instanceof QdrantFailure) || !isAboutPoints(error)) throw error;
       if (points.length === 1) {

@@ -1,0 +1,144 @@
+import { createFileRegistry, type DescMessage, type DescMethodUnary, fromJson } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
+import type { Transport } from '@connectrpc/connect';
+import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import type { EncodedPoint } from './encoding.ts';
+import { unconfirmed } from './failure.ts';
+import { failureOfGrpc } from './grpcFailure.ts';
+import type { UpsertServer, Upserts } from './upserts.ts';
+
+/** UpdateStatus of points.proto. */
+const COMPLETED = 2;
+const STATUS_NAMES = ['unknown', 'acknowledged', 'completed', 'clock rejected', 'wait timeout'];
+/** A connection that says nothing for this long is asked whether it lives, and opened anew if it does not. */
+const PING_INTERVAL_MS = 15_000;
+/** Node refuses further requests (`ENHANCE_YOUR_CALM`) beyond 10 MB under way; what is under way is bounded elsewhere. */
+const MAX_SESSION_MEMORY_MB = 4000;
+
+/**
+ * What is used of Qdrant's protobuf files. Points stand here as bytes: encoded messages, which look the same on the
+ * wire.
+ */
+const REGISTRY = createFileRegistry(
+  fromJson(FileDescriptorProtoSchema, {
+    name: 'trivec/qdrant.proto',
+    package: 'qdrant',
+    syntax: 'proto3',
+    messageType: [
+      {
+        name: 'UpsertPoints',
+        field: [
+          { name: 'collection_name', number: 1, type: 'TYPE_STRING', label: 'LABEL_OPTIONAL' },
+          { name: 'wait', number: 2, type: 'TYPE_BOOL', label: 'LABEL_OPTIONAL' },
+          { name: 'points', number: 3, type: 'TYPE_BYTES', label: 'LABEL_REPEATED' },
+        ],
+      },
+      {
+        name: 'PointsOperationResponse',
+        field: [
+          {
+            name: 'result',
+            number: 1,
+            type: 'TYPE_MESSAGE',
+            typeName: '.qdrant.UpdateResult',
+            label: 'LABEL_OPTIONAL',
+          },
+        ],
+      },
+      {
+        name: 'UpdateResult',
+        field: [{ name: 'status', number: 2, type: 'TYPE_UINT32', label: 'LABEL_OPTIONAL' }],
+      },
+      {
+        name: 'CollectionExistsRequest',
+        field: [{ name: 'collection_name', number: 1, type: 'TYPE_STRING', label: 'LABEL_OPTIONAL' }],
+      },
+      { name: 'CollectionExistsResponse' },
+    ],
+    service: [
+      {
+        name: 'Points',
+        method: [
+          {
+            name: 'Upsert',
+            inputType: '.qdrant.UpsertPoints',
+            outputType: '.qdrant.PointsOperationResponse',
+          },
+        ],
+      },
+      {
+        name: 'Collections',
+        method: [
+          {
+            name: 'CollectionExists',
+            inputType: '.qdrant.CollectionExistsRequest',
+            outputType: '.qdrant.CollectionExistsResponse',
+          },
+        ],
+      },
+    ],
+  }),
+  () => undefined,
+);
+
+const UPSERT = methodOf('qdrant.Points');
+const COLLECTION_EXISTS = methodOf('qdrant.Collections');
+
+/** Upserts as protobuf messages, over one HTTP/2 connection. */
+export class GrpcUpserts implements Upserts {
+  readonly #server: UpsertServer;
+  readonly #session: Http2SessionManager;
+  readonly #transport: Transport;
+  readonly #headers: Record<string, string>;
+
+  /** `baseUrl` with its port. Connects to nothing yet. */
+  constructor(server: UpsertServer, baseUrl: string) {
+    this.#server = server;
+    this.#headers = server.apiKey === undefined ? {} : { 'api-key': server.apiKey };
+    this.#session = new Http2SessionManager(
+      baseUrl,
+      { pingIntervalMs: PING_INTERVAL_MS },
+      { maxSessionMemory: MAX_SESSION_MEMORY_MB },
+    );
+    this.#transport = createGrpcTransport({ baseUrl, sessionManager: this.#session, acceptCompression: [] });
+  }
+
+  async upsert(
+    collection: string,
+    points: readonly EncodedPoint[],
+    { confirm, signal }: { confirm: boolean; signal?: AbortSignal | undefined },
+  ): Promise<number> {
+    const input = { collectionName: collection, wait: confirm, points: points.map(({ bytes }) => bytes) };
+    const answer = await this.#call(UPSERT, input, signal);
+    const status = (answer as { result?: { status?: number } }).result?.status ?? 0;
+    if (confirm && status !== COMPLETED) throw unconfirmed(STATUS_NAMES[status]);
+    return points.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  }
+
+  /** Whether it answers, and takes the key. Throws QdrantFailure. */
+  async check(collection: string, signal?: AbortSignal): Promise<void> {
+    await this.#call(COLLECTION_EXISTS, { collectionName: collection }, signal);
+  }
+
+  async close(): Promise<void> {
+    this.#session.abort();
+  }
+
+  async #call(
+    method: DescMethodUnary,
+    input: Record<string, unknown>,
+    signal: AbortSignal | undefined,
+  ): Promise<unknown> {
+    const { timeoutMs } = this.#server;
+    try {
+      return (await this.#transport.unary(method, signal, timeoutMs, this.#headers, input)).message;
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw failureOfGrpc(error, timeoutMs);
+    }
+  }
+}
+
+function methodOf(service: string): DescMethodUnary<DescMessage, DescMessage> {
+  return REGISTRY.getService(service)!.methods[0] as DescMethodUnary;
+}
