@@ -38,6 +38,8 @@ export class DynamicInt8 implements ProductRounding {
 export function plainProducts({ hidden, feedForward }: EncoderSize): {
   bytes: Uint8Array;
   inputs: Record<string, number>;
+  /** One of the outputs: all are computed all the same, but copying them out would take as long as a product. */
+  fetches: readonly string[];
 } {
   const shapes = [
     [hidden, hidden],
@@ -79,5 +81,9 @@ export function plainProducts({ hidden, feedForward }: EncoderSize): {
     { domain: '', version: 17n },
     { domain: 'com.microsoft', version: 1n },
   ];
-  return { bytes: encodeModel(create(ModelProtoSchema, { irVersion: 8n, opsetImport, graph })), inputs };
+  return {
+    bytes: encodeModel(create(ModelProtoSchema, { irVersion: 8n, opsetImport, graph })),
+    inputs,
+    fetches: ['y0'],
+  };
 }
