@@ -110,7 +110,8 @@ async function fetchRest(download: Download, partial: string, from: number, hash
     if (!response.ok) {
       clearTimeout(timer);
       await response.body?.cancel();
-      await waitAsTold(response.headers.get('retry-after'), download.signal);
+      if (response.status === 429 || response.status >= 500)
+        await waitAsTold(response.headers.get('retry-after'), download.signal);
     }
     refuseStatus(response, download.name);
     const isRest = response.status === 206;
