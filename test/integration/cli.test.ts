@@ -240,7 +240,7 @@ test('a file that is no document ends before a job is made; --skip-invalid goes 
 
 test('wrong usage is exit code 2 and says what is wrong', async () => {
   for (const [args, message] of [
-    [['search', 'x'], /missing required argument 'question'/],
+    [['search', 'x'], /search needs JOB_ID and a question/],
     [['jobs', '--limit', '0'], /integer from 1 to 100/],
     [['jobs', '--url', 'localhost:8080'], /http:\/\/ or https:\/\//],
     [['embed', 'x.csv', '--format', 'xml'], /Allowed choices are ndjson, arrow/],
@@ -268,7 +268,7 @@ test('no server at --url; none at the default address while another process hold
   assert.equal(held.code, 1);
   assert.match(
     held.err,
-    /yet one holds the data: .* Give its address with --url\. \(server_unreachable\)\n$/,
+    /is in use by process .* it may still be starting \(try again\), or listen elsewhere \(--url\)\. \(server_unreachable\)\n$/,
   );
 });
 

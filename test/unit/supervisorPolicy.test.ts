@@ -25,6 +25,10 @@ test('a clean stop, a bad option and a requested stop are never followed by a st
   });
 });
 
+test('what ends a first start is tried again after a crash: the same options have run', () => {
+  assert.deepEqual(afterExit(1, crash({ code: 2 })), { action: 'restart', delayMs: 1000, crashes: 2 });
+});
+
 test('a stop while the process was still loading is a clean one', () => {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     assert.deepEqual(afterExit(0, crash({ code: null, signal, stopRequested: true })), {

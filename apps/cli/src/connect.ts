@@ -74,7 +74,7 @@ async function startInProcess(options: ConnectOptions, triedUrl: string | undefi
     throw new ApiError(
       'server_unreachable',
       0,
-      `No server answers at ${triedUrl}, yet one holds the data: ${error.message} Give its address with --url.`,
+      `${error.message} It does not answer at ${triedUrl}: it may still be starting (try again), or listen elsewhere (--url).`,
     );
   }
   const client = new TrivecClient(server.url, { apiKey: options.apiKey ?? ownKey(config) });

@@ -46,7 +46,8 @@ export function afterExit(
     return { action: 'end', exitCode: exit.code ?? (wasAskedTo ? 0 : 1), reason: 'stopped' };
   }
   if (exit.code === 0) return { action: 'end', exitCode: 0, reason: 'stopped' };
-  if (exit.code === CONFIG_EXIT_CODE) {
+  // With these options it has run before: somebody may hold its folder for a moment, or a disk be away.
+  if (exit.code === CONFIG_EXIT_CODE && crashes === 0) {
     return { action: 'end', exitCode: CONFIG_EXIT_CODE, reason: 'invalid_config' };
   }
   const inARow = (exit.ranMs >= policy.healthyMs ? 0 : crashes) + 1;

@@ -1,5 +1,5 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { TrivecError } from '../errors.ts';
 import { makeFolder, unusableFolder } from '../folders.ts';
@@ -38,7 +38,7 @@ export function lockDataDir(dataDir: string): DataDirLock {
     const who = holder ? `process ${holder.pid} since ${holder.since}` : 'another process';
     throw new TrivecError(
       'data_dir_in_use',
-      `DATA_DIR ${dataDir} is in use by ${who}. Stop it, talk to its API instead, or choose another DATA_DIR.`,
+      `DATA_DIR ${resolve(dataDir)} is in use by ${who}. Stop it, talk to its API instead, or choose another DATA_DIR.`,
       { param: 'DATA_DIR' },
     );
   }

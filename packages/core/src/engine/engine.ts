@@ -8,7 +8,7 @@ import type { ModelInfo } from '../models/modelInfo.ts';
 import { loadTokenizer, type Tokenizer } from '../models/tokenizer.ts';
 import { type Calibration, calibrate, measureDims, measureOne } from './calibrate.ts';
 import { CalibrationCache } from './calibrationCache.ts';
-import { predictMs } from './costModel.ts';
+import { type BatchCost, predictMs } from './costModel.ts';
 import { countCores } from './cpuCount.ts';
 import { type Device, DeviceError } from './device.ts';
 import { InferenceSession } from './inferenceSession.ts';
@@ -108,7 +108,7 @@ export async function startOn(
       tokenizer: tokenizer.kind,
       maxBatchTokens,
       budgetFrom: from,
-      cost,
+      cost: shortened(cost),
       ...(memory && {
         bytesPerToken: Math.round(memory.model.bytesPerToken),
         maxBatchBytes: Math.round(memory.maxBytes),
@@ -149,4 +149,14 @@ function cacheFor(
     processor: cpus()[0]?.model ?? '',
     maxBulkBatchMs,
   });
+}
+
+/** As many digits as a person wants to read in a log. */
+function shortened(cost: BatchCost): BatchCost {
+  const short = (value: number) => Number(value.toPrecision(3));
+  return {
+    fixedMs: short(cost.fixedMs),
+    msPerToken: short(cost.msPerToken),
+    msPerPair: short(cost.msPerPair),
+  };
 }
