@@ -1,5 +1,6 @@
 import type { Config } from '@trivec/core/config';
 import type { Connection } from './connect.ts';
+import type { NpmCall } from './npmCall.ts';
 
 /** 0 done; 1 failed; 2 wrong usage; 3 done, but some documents failed; 130 interrupted. */
 export const EXIT = { done: 0, failed: 1, usage: 2, someFailed: 3, interrupted: 130 } as const;
@@ -11,6 +12,7 @@ export interface CommandContext {
   err: NodeJS.WriteStream;
   /** Aborted by the first Ctrl-C. */
   signal: AbortSignal;
+  npm?: NpmCall;
   connect(options: CommonOptions): Promise<Connection>;
 }
 

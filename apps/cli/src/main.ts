@@ -10,6 +10,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 process.exitCode = await run(process.argv.slice(2), {
   readConfig: () => loadConfig(readEnvironment()),
+  npm: { script: process.env.npm_lifecycle_event, dryRun: process.env.npm_config_dry_run === 'true' },
   out: process.stdout,
   err: process.stderr,
 });

@@ -10,6 +10,7 @@ import { listModels } from './commands/models.ts';
 import { search } from './commands/search.ts';
 import { defaultUrl } from './connect.ts';
 import type { CommandContext } from './context.ts';
+import { npmHint } from './npmCall.ts';
 import { INPUT_FORMATS } from './readers/recordFile.ts';
 
 const TARGET = 'with --collection: a server of QDRANT_TARGETS (default: that of QDRANT_URL)';
@@ -31,6 +32,7 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
     .configureOutput({
       writeOut: (text) => context.out.write(text),
       writeErr: (text) => context.err.write(text),
+      outputError: (text, write) => write(text + npmHint(text, context.npm)),
     })
     .addHelpText('after', EXIT_CODES);
 
@@ -155,8 +157,8 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
       requireCollection(program, options);
       return run(
         options.collection === undefined
-          ? search(context, required(program, first, 'id'), required(program, second, 'question'), options)
-          : searchCollection(context, required(program, second ?? first, 'question'), options),
+          ? search(context, first ?? incomplete(program), second ?? incomplete(program), options)
+          : searchCollection(context, second ?? first ?? incomplete(program), options),
       );
     });
 
@@ -181,8 +183,14 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
   const models = program
     .command('models')
     .description('List the models that have a name, and which of them are on this machine.')
+    .usage('[options] [command]')
+    // Without a description it is not in the help: there for a mistyped command, which is no surplus argument.
+    .argument('[mistyped...]')
     .option('--json', 'print JSON on stdout instead of text')
-    .action(async (options) => run((await modelFiles()).listCatalog(context, options)));
+    .action(async ([mistyped]: string[], options, self: Command) => {
+      if (mistyped !== undefined) unknownCommand(self, mistyped);
+      return run((await modelFiles()).listCatalog(context, options));
+    });
   serverOptions(models.command('served').description('List the models that the server serves.')).action(
     (_options, self: Command) => run(listModels(context, self.optsWithGlobals())),
   );
@@ -222,8 +230,17 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
   return program;
 }
 
-function required(program: Command, value: string | undefined, name: string): string {
-  return value ?? program.error(`error: missing required argument '${name}'`);
+function incomplete(program: Command): never {
+  return program.error(
+    'error: search needs JOB_ID and a question (`npx trivec jobs` lists ids), or --collection and a question.',
+  );
+}
+
+function unknownCommand(parent: Command, name: string): never {
+  const names = parent.commands.map((one) => one.name());
+  return parent.error(
+    `error: unknown command '${parent.name()} ${name}'. There are: ${names.map((one) => `${parent.name()} ${one}`).join(', ')}.`,
+  );
 }
 
 /** A target alone would be ignored in silence. */

@@ -6,16 +6,23 @@ import { ApiError } from './apiError.ts';
 import { connect } from './connect.ts';
 import { type CommandContext, EXIT } from './context.ts';
 import { onInterrupt } from './interrupt.ts';
+import { type NpmCall, swallowedDryRun } from './npmCall.ts';
 import { buildProgram } from './program.ts';
 
 export interface RunDeps {
   readConfig: () => Config;
+  npm?: NpmCall;
   out: NodeJS.WriteStream;
   err: NodeJS.WriteStream;
 }
 
 /** One command line, from arguments to exit code. Errors become one line on `err`. */
 export async function run(args: readonly string[], deps: RunDeps): Promise<number> {
+  const swallowed = swallowedDryRun(args, deps.npm);
+  if (swallowed !== undefined) {
+    deps.err.write(`trivec: ${swallowed}\n`);
+    return EXIT.usage;
+  }
   const interrupt = onInterrupt();
   try {
     const config = deps.readConfig();
@@ -24,6 +31,7 @@ export async function run(args: readonly string[], deps: RunDeps): Promise<numbe
       out: deps.out,
       err: deps.err,
       signal: interrupt.signal,
+      ...(deps.npm !== undefined && { npm: deps.npm }),
       connect: ({ url, local, apiKey }) =>
         connect({
           config,

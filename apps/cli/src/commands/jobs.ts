@@ -29,7 +29,7 @@ export function listJobs(context: CommandContext, options: ListOptions): Promise
       return EXIT.done;
     }
     if (page.jobs.length === 0) {
-      say(context, 'There are no jobs yet. Start one: trivec embed FILE --out DIR');
+      say(context, 'There are no jobs yet. Start one: npx trivec embed FILE --out DIR');
       return EXIT.done;
     }
     const rows = page.jobs.map((job) => [
@@ -44,7 +44,7 @@ export function listJobs(context: CommandContext, options: ListOptions): Promise
     ]);
     const head = ['id', 'status', 'documents', 'embedded', 'failed', 'outputs', 'model', 'created'];
     print(context, formatTable(head, rows, [2, 3, 4]));
-    if (page.nextCursor !== null) say(context, `More: trivec jobs --cursor ${page.nextCursor}`);
+    if (page.nextCursor !== null) say(context, `More: npx trivec jobs --cursor ${page.nextCursor}`);
     return EXIT.done;
   });
 }

@@ -180,7 +180,7 @@ async function pulled({ hub }: LocatedModel, config: HubConfig): Promise<string>
   if (cached !== undefined) return cached.folder;
   throw new TrivecError(
     'invalid_model',
-    `${hub?.repo} is not on this machine; trivec models pull brings it.`,
+    `${hub?.repo} is not on this machine; npx trivec models pull brings it.`,
   );
 }
 
