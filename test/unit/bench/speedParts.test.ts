@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { closedLoop } from '../../../bench/load/closedLoop.ts';
+import { readLoadOptions } from '../../../bench/load/options.ts';
 import type { Poster } from '../../../bench/load/post.ts';
 import { makeTexts, requestOf, SCENARIOS, SURFACES, surfaceOf } from '../../../bench/load/scenarios.ts';
 import { failuresOf, summarize } from '../../../bench/load/summary.ts';
@@ -18,6 +19,19 @@ test('flags: defaults, values, lists, and what is refused', () => {
   assert.throws(() => flags.number('kind'), RangeError);
   assert.throws(() => flags.choice('kind', ['b']), /--kind must be one of b/);
   assert.throws(() => readFlags({ seconds: '5' }, ['--second', '7']), /--second/);
+});
+
+test('bench:load refuses what it cannot run', () => {
+  assert.equal(readLoadOptions(['--url', 'http://x:1/tei/']).url, 'http://x:1/tei');
+  for (const [args, message] of [
+    [['--urls', 'http://x'], /Unknown option '--urls'/],
+    [['--url', 'localhost:8080'], /--url must be an http/],
+    [['--scenarios', 'embed_dens'], /“embed_dens” is none of embed_dense, /],
+    [['--scenarios', ','], /names nothing/],
+    [['--surface', 'x'], /--surface must be one of auto, native/],
+    [['--texts', '/nowhere/at/all'], /ENOENT/],
+  ] as const)
+    assert.throws(() => readLoadOptions(args), { message });
 });
 
 test('texts have as many words as their length leaves beside the special tokens', () => {
