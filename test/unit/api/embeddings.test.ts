@@ -163,6 +163,13 @@ test('a body that is not JSON, not UTF-8, missing, compressed or over the limit'
     /"gzip"/,
     'content-encoding',
   );
+  assertError(
+    await send('{"input":"a"}', { 'content-type': 'application/x-www-form-urlencoded' }),
+    415,
+    'unsupported_media_type',
+    /must be application\/json; POST \/jobs takes .* curl sends application\/x-www-form-urlencoded unless told/,
+    'content-type',
+  );
   const large = await send(JSON.stringify({ input: 'x'.repeat(1000) }));
   assertError(large, 413, 'body_too_large', /MAX_BODY_BYTES, 1000 bytes/);
 });

@@ -133,7 +133,8 @@ export function fromAny(error: unknown, maxBodyBytes: number): TrivecError {
   if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
     return new TrivecError(
       'unsupported_media_type',
-      'The Content-Type must be application/json; POST /jobs takes application/x-ndjson, too.',
+      'The Content-Type must be application/json; POST /jobs takes application/x-ndjson, too. curl sends ' +
+        "application/x-www-form-urlencoded unless told (-H 'content-type: application/json').",
       {
         param: 'content-type',
       },
