@@ -76,7 +76,7 @@ async function demo(folder: string, signal: AbortSignal): Promise<void> {
       signal,
     });
     say(`The vectors:\n${saved.map(({ path, bytes }) => `  ${path}  ${formatBytes(bytes)}`).join('\n')}\n`);
-    say(nextSteps(id, config));
+    say(nextSteps(id, config, folder));
   } finally {
     await server.close();
   }
@@ -95,13 +95,15 @@ function modelLines(model: ModelView): string {
   return `Model: ${model.id} (${sizes}). ${model.description}${standIn}`;
 }
 
-function nextSteps(id: string, { dataDir, model }: Config): string {
+function nextSteps(id: string, { dataDir, model }: Config, folder: string): string {
   const environment = [`DATA_DIR=${dataDir}`, ...(model === OPTIONS.model.default ? [] : [`MODEL=${model}`])];
   return [
     'Try next:',
     `  ${environment.join(' ')} npm run trivec -- search ${id} "your own question" --explain --local`,
     '  npm run trivec -- embed FILE --text-field title,text --out DIR     NDJSON, CSV, TSV or Parquet',
     '  npm start                                                          then http://127.0.0.1:8080/docs',
+    '',
+    `All of the demo is in one folder. When you are done with it: rm -r ${folder}`,
   ].join('\n');
 }
 
