@@ -138,7 +138,7 @@ export const ERRORS = {
   invalid_config: {
     status: 500,
     retryable: false,
-    meaning: 'An option is unknown or malformed. The process does not start.',
+    meaning: 'An option is malformed, or what it names cannot be used. The process does not start.',
   },
   invalid_model: {
     status: 500,
