@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { Ledger } from '@trivec/core/jobs/ledger';
+import { Reconciler } from '@trivec/core/jobs/reconciler';
+import { expireJobs } from '@trivec/core/jobs/retention';
+import { DEAD_UPLOAD_AFTER_MS, sweepStorage } from '@trivec/core/jobs/sweep';
+import { documents, jobRig } from '../../support/jobRig.ts';
+
+test('the reconciler enqueues committed shards that no queue knows, and only those', async () => {
+  const rig = jobRig();
+  const job = await rig.submit(documents(12));
+  await rig.run({ jobId: job.id, ordinal: 0 });
+  await rig.queue.remove([`${job.id}.0.embed`, `${job.id}.2.embed`]);
+  const reconciler = new Reconciler(rig.deps);
+  await reconciler.reconcile();
+  assert.deepEqual([...rig.queue.items.keys()].sort(), [`${job.id}.1.embed`, `${job.id}.2.embed`]);
+  await rig.drain();
+  await reconciler.reconcile();
+  assert.equal(rig.queue.items.size, 0);
+  await reconciler.close();
+  await reconciler.close();
+});
+
+test('a started reconciler heals by itself', async () => {
+  const rig = jobRig();
+  const job = await rig.submit(documents(3));
+  rig.queue.items.clear();
+  const reconciler = new Reconciler(rig.deps);
+  reconciler.start();
+  while (rig.queue.items.size === 0) await new Promise((resolve) => setImmediate(resolve));
+  await reconciler.close();
+  assert.ok(rig.queue.items.has(`${job.id}.0.embed`));
+});
+
+test('the sweep removes losers and dead uploads, and nothing that could still win', async () => {
+  const rig = jobRig();
+  const done = await rig.submit(documents(4));
+  await rig.drain();
+  const open = await rig.submit(documents(4));
+  const put = (key: string) => rig.storage.put(key, Buffer.from('x'));
+  await put(`results/${done.id}/0.aaaa.arrow`);
+  await put(`results/${open.id}/0.bbbb.arrow`);
+  await put('input/job_dead/0.ndjson');
+  await put('results/job_dead/0.cccc.arrow');
+  await rig.ledger.putShards('job_dead', [
+    { ordinal: 0, state: 'pending', documents: 1, textBytes: 1, inputKey: 'input/job_dead/0.ndjson' },
+  ]);
+  const before = new Set(rig.storage.blobs.keys());
+  const deps = { ledger: new Ledger(rig.ledger), storage: rig.storage, logger: rig.logger };
+  const removed = () => [...before].filter((key) => !rig.storage.blobs.has(key)).sort();
+  await sweepStorage(deps, Date.now());
+  assert.deepEqual(removed(), [], 'whoever stored them may still record them');
+  await sweepStorage(deps, Date.now() + DEAD_UPLOAD_AFTER_MS + 1000);
+  assert.deepEqual(
+    removed(),
+    ['input/job_dead/0.ndjson', `results/${done.id}/0.aaaa.arrow`, 'results/job_dead/0.cccc.arrow'].sort(),
+  );
+  assert.ok(!rig.ledger.shards.has('job_dead'));
+});
+
+test('a job that cannot be looked after keeps no other from the sweep or from its end', async () => {
+  const rig = jobRig();
+  const bad = await rig.submit(documents(2), { retentionMs: 0 });
+  const good = await rig.submit(documents(2), { retentionMs: 0 });
+  await rig.drain();
+  const { readJob } = rig.ledger;
+  rig.ledger.readJob = async (id) => {
+    if (id === bad.id) throw new SyntaxError('a record that is no JSON');
+    return readJob.call(rig.ledger, id);
+  };
+  const deps = { ledger: new Ledger(rig.ledger), storage: rig.storage, logger: rig.logger };
+  await rig.storage.put(`results/${good.id}/0.lost.arrow`, Buffer.from('lost'));
+  await sweepStorage(deps, Date.now() + 2 * DEAD_UPLOAD_AFTER_MS);
+  assert.ok(!rig.storage.blobs.has(`results/${good.id}/0.lost.arrow`));
+  await expireJobs(deps, Date.now() + 1000);
+  assert.deepEqual([...rig.ledger.jobs.keys()], [bad.id]);
+});
