@@ -56,7 +56,8 @@ test('a stop does not wait for an upload: it ends with 503, and nothing is left'
       '{"id":"a","text":"b"}\n',
   );
   const answered = once(sender, 'data');
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  // A connection that the server has not taken yet would only be reset by its stop.
+  await once(app.server, 'request');
   const closed = app.close();
   const [answer] = await answered;
   assert.match(answer, /^HTTP\/1\.1 503 /);
