@@ -1,5 +1,6 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
 import type { Config } from '../config.ts';
+import { errorForLog } from './errorForLog.ts';
 import { terminalLog } from './terminalLog.ts';
 
 /**
@@ -32,6 +33,7 @@ export function createLogger(config: Pick<Config, 'logLevel'>, destination?: Des
   const options = {
     level: config.logLevel,
     base: { pid: process.pid },
+    serializers: { err: errorForLog },
     redact: {
       paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]),
       censor: '[redacted]',
