@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ModelPool } from '@trivec/core/engine/modelPool';
 import type { ModelDescription } from '@trivec/core/models/folder';
 import { FakeEngine } from '../../support/fakeEngine.ts';
@@ -11,10 +12,10 @@ const model = (name: string, bytes = 10): ModelDescription => ({
   info: { ...stubModel.info, name },
 });
 
-function startPool(maxBytes: number, failing = new Set<string>()) {
+function startPool(maxBytes: number, failing = new Set<string>(), patienceMs?: number) {
   const opened: string[] = [];
   const closed: string[] = [];
-  const pool = new ModelPool(maxBytes, async ({ info }) => {
+  const open = async ({ info }: ModelDescription) => {
     opened.push(info.name);
     if (failing.has(info.name)) throw new Error('broken');
     const engine = new FakeEngine({ name: info.name });
@@ -22,7 +23,8 @@ function startPool(maxBytes: number, failing = new Set<string>()) {
       closed.push(info.name);
     };
     return engine;
-  });
+  };
+  const pool = new ModelPool(maxBytes, open, patienceMs === undefined ? {} : { patienceMs });
   const use = (name: string, bytes?: number) =>
     pool.use(model(name, bytes), 'cpu', async (engine) => engine.model.name);
   return { pool, opened, closed, use };
@@ -53,6 +55,27 @@ test('a model in use makes no room: the other waits until it is free', async () 
   await first;
   assert.equal(await second, 'b');
   assert.deepEqual(closed, ['a']);
+});
+
+test('a model that is never out of use does not keep another one out for ever', async () => {
+  const { pool, opened, use } = startPool(10, new Set(), 0);
+  let ended = false;
+  // Each use begins before the one before it ends, as the shards of a job do.
+  const busy = async (): Promise<void> => {
+    let next: Promise<void> | undefined;
+    await pool.use(model('a'), 'cpu', async () => {
+      await nextTurn();
+      if (!ended) next = busy();
+      await nextTurn();
+    });
+    await next;
+  };
+  const job = busy();
+  await nextTurn();
+  assert.equal(await use('b'), 'b');
+  ended = true;
+  await job;
+  assert.deepEqual(opened, ['a', 'b', 'a']);
 });
 
 test('a model larger than the bound runs alone', async () => {

@@ -9,23 +9,35 @@ interface Slot {
   usedAt: number;
 }
 
+/** A job would else keep its model in use, and any other one out, until it ends. Far above the loading of a small model. */
+const PATIENCE_MS = 10_000;
+
 /**
  * Engines that are loaded when they are needed, within a bound on the bytes of their files. The one unused longest makes
- * room; one in use never does: then the next waits. A model larger than the bound runs alone.
+ * room; one in use never does: then the next waits, and after a while new uses of what is loaded wait behind it. A model
+ * larger than the bound runs alone.
  */
 export class ModelPool {
   readonly #maxBytes: number;
   readonly #open: (model: ModelDescription, device: string) => Promise<Engine>;
+  readonly #patienceMs: number;
   readonly #slots = new Map<string, Slot>();
   #waiting: (() => void)[] = [];
   /** Openings come one after the other, so that two don't take the same room. */
   #turn: Promise<unknown> = Promise.resolve();
   #clock = 0;
+  /** Since when somebody waits for room; undefined while nobody does. */
+  #waitingSinceMs: number | undefined;
   #closed = false;
 
-  constructor(maxBytes: number, open: (model: ModelDescription, device: string) => Promise<Engine>) {
+  constructor(
+    maxBytes: number,
+    open: (model: ModelDescription, device: string) => Promise<Engine>,
+    { patienceMs = PATIENCE_MS }: { patienceMs?: number } = {},
+  ) {
     this.#maxBytes = maxBytes;
     this.#open = open;
+    this.#patienceMs = patienceMs;
   }
 
   /** Names of the models that are loaded now. */
@@ -56,11 +68,15 @@ export class ModelPool {
 
   async #take(model: ModelDescription, device: string): Promise<Slot> {
     const key = `${model.info.name} on ${device}`;
-    const found = this.#join(key);
+    const found = this.#hasPatience() ? this.#join(key) : undefined;
     if (found !== undefined) return found;
     const turn = this.#turn.then(async () => this.#join(key) ?? this.#openSlot(key, model, device));
     this.#turn = turn.catch(() => undefined);
     return turn;
+  }
+
+  #hasPatience(): boolean {
+    return this.#waitingSinceMs === undefined || performance.now() - this.#waitingSinceMs < this.#patienceMs;
   }
 
   #join(key: string): Slot | undefined {
@@ -86,6 +102,7 @@ export class ModelPool {
         .filter(([, slot]) => slot.users === 0)
         .sort(([, a], [, b]) => a.usedAt - b.usedAt);
       if (idle === undefined) {
+        this.#waitingSinceMs ??= performance.now();
         await new Promise<void>((resolve) => this.#waiting.push(resolve));
         continue;
       }
@@ -96,6 +113,7 @@ export class ModelPool {
         () => undefined,
       );
     }
+    this.#waitingSinceMs = undefined;
   }
 
   #bytes(): number {
