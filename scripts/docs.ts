@@ -55,7 +55,8 @@ function configurationPage(): string {
     'Generated from `packages/core/src/options/` by `npm run docs`.',
     '',
     'Options are environment variables; a `.env` file in the working folder is read, and the environment wins over it.',
-    'An empty value counts as absent. A malformed one stops the start with a line that says what the option takes.',
+    'An empty value counts as absent. A malformed one stops the start with a line that says what the option takes. A name',
+    'that is no option is warned of, with the one that was probably meant.',
     '',
     ...sections,
   ].join('\n');

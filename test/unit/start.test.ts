@@ -82,16 +82,42 @@ test('a model that may not be downloaded, or a missing MODELS_DIR, is one error 
 test('at a terminal, log lines are for people and hide what JSON lines hide', () => {
   let out = '';
   const logger = createLogger({ logLevel: 'info' }, terminalLog({ write: (text) => (out += text) }));
-  logger.info({ url: 'http://x', count: 2, apiKey: KEY }, 'listening');
+  logger.info({ url: 'http://x', count: 2, apiKey: KEY }, 'begun');
   logger.error({ err: new Error('no device') }, 'failed');
   logger.warn({ url: '/\u001b[2J\u009b1m' }, 'odd\nrequest');
   logger.debug('unseen');
   const lines = stripVTControlCharacters(out).split('\n');
-  assert.match(lines[0]!, /^\d\d:\d\d:\d\d info listening url=http:\/\/x count=2 apiKey=\[redacted\]$/);
+  assert.match(lines[0]!, /^\d\d:\d\d:\d\d info begun url=http:\/\/x count=2 apiKey=\[redacted\]$/);
   assert.match(lines[1]!, /^\d\d:\d\d:\d\d error failed$/);
   assert.match(lines[2]!, /^Error: no device/);
   assert.ok(!out.includes('unseen'));
   assert.match(lines.at(-2)!, / warn odd\\u000arequest url=\/\\u001b\[2J\\u009b1m$/);
+});
+
+test('at a terminal, what goes well is a few words, and at debug all of it', () => {
+  const shown = (full: boolean) => {
+    let out = '';
+    const logger = createLogger(
+      { logLevel: 'info' },
+      terminalLog({ write: (text) => (out += text) }, { full }),
+    );
+    logger.info({ device: 'cuda:0', reason: 'no library', gpuSeen: false }, 'device not available');
+    logger.info({ device: 'cuda:1', reason: 'no library', gpuSeen: true }, 'device not available');
+    logger.info({ model: 'm', cost: { fixedMs: 1 } }, 'model ready');
+    logger.info({ model: 'm', dtype: 'int8', device: 'cpu', fingerprint: 'f' }, 'worker ready');
+    logger.info('Server listening at http://x');
+    logger.child({ reqId: 'r' }).info({ method: 'GET', route: '/jobs', status: 200, ms: 3 }, 'request');
+    logger.warn({ url: 'http://y' }, 'listening');
+    return stripVTControlCharacters(out).replaceAll(/^\S+ /gm, '').split('\n').slice(0, -1);
+  };
+  assert.deepEqual(shown(false), [
+    'info cuda:1 is not used: no library',
+    'info model m (int8) is ready on cpu',
+    'info GET /jobs 200 in 3 ms',
+    'warn listening url=http://y',
+  ]);
+  assert.equal(shown(true).length, 7);
+  assert.equal(shown(true)[5], 'info request reqId=r method=GET route=/jobs status=200 ms=3');
 });
 
 test('the welcome says where the server is, who may use it and how to stop it, and no key', () => {
@@ -101,5 +127,7 @@ test('the welcome says where the server is, who may use it and how to stop it, a
   assert.match(text, /trivec-mini, other/);
   assert.match(text, /Ctrl-C/);
   assert.ok(!text.includes(KEY));
+  assert.ok(!text.includes('--url'), 'the command line finds the usual port');
+  assert.match(welcome('http://h:1', loadConfig({ PORT: '1' })), /embed .* --url http:\/\/h:1 /);
   assert.match(welcome('u', loadConfig({ BACKEND_URL: 'redis://h' })), /this machine[\s\S]*on Redis/);
 });

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { loadConfig, readEnvironment } from '@trivec/core/config';
+import { loadConfig, misspeltOptions, readEnvironment } from '@trivec/core/config';
 import { run } from './run.ts';
 
 // `trivec results ID | head` closes the pipe early; that is no failure.
@@ -8,6 +8,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(0);
 });
 
+for (const line of misspeltOptions()) process.stderr.write(`trivec: ${line}\n`);
 process.exitCode = await run(process.argv.slice(2), {
   readConfig: () => loadConfig(readEnvironment()),
   npm: { script: process.env.npm_lifecycle_event, dryRun: process.env.npm_config_dry_run === 'true' },

@@ -11,6 +11,7 @@ import { MODELS_OPTIONS } from './options/models.ts';
 import type { Option } from './options/option.ts';
 import { PROCESS_OPTIONS } from './options/process.ts';
 import { QDRANT_OPTIONS } from './options/qdrant.ts';
+import { unknownSettings } from './unknownSettings.ts';
 
 /** Every option: its type, environment name, default and docs, one file a room. */
 export const OPTIONS = {
@@ -61,13 +62,22 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
 
 /** The environment over the `.env` file of the folder, if there is one. */
 export function readEnvironment(file = '.env', env = process.env): Record<string, string | undefined> {
-  let text: string;
+  return { ...readEnvFile(file), ...env };
+}
+
+/** A line for every name that looks like an option and is none, such as `MODEL_DTPYE: unknown; did you mean MODEL_DTYPE?`. */
+export function misspeltOptions(file = '.env', env = process.env): string[] {
+  const known = Object.values<Option>(OPTIONS).map((option) => option.env);
+  const names = { file: Object.keys(readEnvFile(file)), environment: Object.keys(env) };
+  return unknownSettings(known, names);
+}
+
+function readEnvFile(file: string): Record<string, string | undefined> {
   try {
-    text = readFileSync(file, 'utf8');
+    return parseEnv(readFileSync(file, 'utf8'));
   } catch {
-    return env;
+    return {};
   }
-  return { ...parseEnv(text), ...env };
 }
 
 function parse(spec: Option, raw: string): unknown {

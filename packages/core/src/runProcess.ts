@@ -1,4 +1,4 @@
-import { type Config, loadConfig, readEnvironment } from './config.ts';
+import { type Config, loadConfig, misspeltOptions, readEnvironment } from './config.ts';
 import { TrivecError } from './errors.ts';
 import { closeOnSignal, Resources } from './shutdown.ts';
 import { createLogger, type Logger } from './telemetry/logger.ts';
@@ -32,6 +32,7 @@ export async function runProcess(
     const config = loadConfig(readEnvironment());
     if (backend === 'shared') requireSharedBackend(config);
     const logger = createLogger(config);
+    for (const line of misspeltOptions()) logger.warn(line);
     closeOnSignal(() => resources.close(), logger);
     const fail = (error: Error): void => {
       logger.fatal({ err: error }, 'this process cannot go on and ends');

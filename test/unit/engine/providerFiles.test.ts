@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
-import { missingFiles } from '@trivec/core/engine/providerFiles';
+import { missingFiles, seesNvidiaGpu } from '@trivec/core/engine/providerFiles';
 
 test('a provider whose library is not there is not tried; the others are', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'trivec-providers-'));
@@ -16,4 +16,9 @@ test('a provider whose library is not there is not tried; the others are', (t) =
   assert.match(missingFiles({ device: 'tensorrt:0', name: 'tensorrt' }, folder) ?? '', /tensorrt/);
   assert.equal(missingFiles({ device: 'cpu', name: 'cpu' }), undefined);
   assert.equal(missingFiles({ device: 'webgpu', name: 'webgpu' }, undefined), undefined);
+});
+
+test('a GPU is seen by the files of its driver', () => {
+  assert.ok(!seesNvidiaGpu([join(tmpdir(), 'trivec-no-such-driver')]));
+  assert.ok(seesNvidiaGpu([join(tmpdir(), 'trivec-no-such-driver'), tmpdir()]));
 });

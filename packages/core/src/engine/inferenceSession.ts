@@ -4,6 +4,7 @@ import { TrivecError } from '../errors.ts';
 import type { ModelDescription } from '../models/folder.ts';
 import { type Device, type DeviceBatch, DeviceError, type DeviceResult } from './device.ts';
 import { type PackedBatch, packBatch, unpackVectors } from './finishBatch.ts';
+import { seesNvidiaGpu } from './providerFiles.ts';
 import { providersFor } from './providers.ts';
 import type { FromThread, Refusal, ThreadSetup, ToThread } from './threadMessages.ts';
 
@@ -71,7 +72,8 @@ export class InferenceSession implements Device {
     worker.on('message', (message: FromThread) => {
       if (message.type === 'ready') {
         this.#name = message.device;
-        for (const refusal of message.refused) this.#options.logger.info(refusal, 'device not available');
+        for (const refusal of message.refused)
+          this.#options.logger.info({ ...refusal, gpuSeen: seesNvidiaGpu() }, 'device not available');
         resolve();
       } else if (message.type === 'unusable') reject(unusable(this.#model, message.refused));
       else if (message.type === 'invalid')

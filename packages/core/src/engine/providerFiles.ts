@@ -23,6 +23,17 @@ export function missingFiles({ name }: Provider, folder = libraryFolder()): stri
   );
 }
 
+/** What NVIDIA's driver puts there for every process: a device node, on WSL that of the host, on Windows its library. */
+const DRIVER_FILES: Partial<Record<NodeJS.Platform, readonly string[]>> = {
+  linux: ['/dev/nvidiactl', '/dev/dxg'],
+  win32: ['C:\\Windows\\System32\\nvcuda.dll'],
+};
+
+/** Whether this process could reach an NVIDIA GPU at all, so that a missing library is worth a word. */
+export function seesNvidiaGpu(files = DRIVER_FILES[platform] ?? []): boolean {
+  return files.some((file) => existsSync(file));
+}
+
 function libraryFolder(): string | undefined {
   const entry = createRequire(import.meta.url).resolve('onnxruntime-node');
   const binaries = join(dirname(entry), '..', 'bin');

@@ -7,7 +7,7 @@ export const PROCESS_OPTIONS = {
     'LOG_LEVEL',
     Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
     'info',
-    'fatal, error, warn, info, debug, trace or silent. Lines are JSON; at a terminal they are written for people.',
+    'fatal, error, warn, info, debug, trace or silent. Lines are JSON; at a terminal they are short, and from debug on have all their fields.',
   ),
   apiKey: option(
     'TRIVEC_API_KEY',

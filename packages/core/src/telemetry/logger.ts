@@ -26,8 +26,8 @@ const SECRET_FIELDS = [
 export type { Logger } from 'pino';
 
 /**
- * JSON lines on `destination` or stdout, lines for people where stdout is a terminal, at the configured level; texts and
- * keys are replaced by `[redacted]`.
+ * JSON lines on `destination` or stdout, lines for people where stdout is a terminal (at `debug` and `trace` with all their
+ * fields), at the configured level; texts and keys are replaced by `[redacted]`.
  */
 export function createLogger(config: Pick<Config, 'logLevel'>, destination?: DestinationStream): Logger {
   const options = {
@@ -39,6 +39,7 @@ export function createLogger(config: Pick<Config, 'logLevel'>, destination?: Des
       censor: '[redacted]',
     },
   };
-  const target = destination ?? (process.stdout.isTTY ? terminalLog(process.stdout) : undefined);
+  const full = config.logLevel === 'debug' || config.logLevel === 'trace';
+  const target = destination ?? (process.stdout.isTTY ? terminalLog(process.stdout, { full }) : undefined);
   return target === undefined ? pino(options) : pino(options, target);
 }

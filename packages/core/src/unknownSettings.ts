@@ -1,0 +1,55 @@
+/** Names of settings that no option has: found before somebody wonders why they do nothing. Pure. */
+import { closestMatch } from 'leven';
+
+/** Of docker compose, which reads the same `.env` file. */
+const OF_COMPOSE = /^(COMPOSE|DOCKER)_|^QDRANT_(GRPC_)?PORT$/;
+const OUR_PREFIX = 'TRIVEC_';
+/** Shorter names are near too many that belong to somebody else. */
+const MIN_UNMISTAKABLE_CHARS = 11;
+const TYPO_DISTANCE = 2;
+
+/**
+ * A line for every name in the `.env` file that is not in `known`, with the nearest that is; of the environment, which
+ * is full of other programs' names, only for those that can hardly be anything but a slip.
+ */
+export function unknownSettings(
+  known: readonly string[],
+  names: { file: readonly string[]; environment: readonly string[] },
+): string[] {
+  const all = new Set(known);
+  const inFile = names.file.filter((name) => !all.has(name) && !OF_COMPOSE.test(name));
+  const lines = inFile.map((name) => {
+    const near = nearest(name, known);
+    const advice = near === undefined ? 'docs/configuration.md has them all' : `did you mean ${near}?`;
+    return `${name} in .env: unknown; ${advice}`;
+  });
+  for (const name of names.environment) {
+    const meant = all.has(name) || inFile.includes(name) ? undefined : slipOf(name, known);
+    if (meant !== undefined) lines.push(`${name}: unknown; did you mean ${meant}?`);
+  }
+  return lines;
+}
+
+/** The known name that was probably meant: a third of the letters may be wrong. */
+export function nearest(name: string, known: readonly string[]): string | undefined {
+  const asked = unprefixed(name.toUpperCase());
+  const maxDistance = Math.min(4, Math.floor(asked.length / 3));
+  if (known.includes(asked)) return asked;
+  return maxDistance === 0 ? undefined : closestMatch(asked, known, { maxDistance });
+}
+
+function slipOf(name: string, known: readonly string[]): string | undefined {
+  if (name.startsWith(OUR_PREFIX) && known.includes(unprefixed(name))) return unprefixed(name);
+  const unmistakable = known.filter((one) => one.length >= MIN_UNMISTAKABLE_CHARS);
+  const meant = closestMatch(name, unmistakable, { maxDistance: TYPO_DISTANCE });
+  // One of many instead of many, or the other way round, may well be meant for another program: MODEL_FILE, SOURCE_DIR.
+  return meant === undefined || singular(meant) === singular(name) ? undefined : meant;
+}
+
+function unprefixed(name: string): string {
+  return name.startsWith(OUR_PREFIX) ? name.slice(OUR_PREFIX.length) : name;
+}
+
+function singular(name: string): string {
+  return name.replaceAll('S', '');
+}
