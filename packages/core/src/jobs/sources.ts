@@ -39,7 +39,6 @@ async function* oneFile(folders: readonly string[], path: string) {
   }
 }
 
-/** Opened first, then looked at: what is read is what was checked, whatever is renamed meanwhile. */
 async function openAllowed(folders: readonly string[], path: string): Promise<FileHandle> {
   if (folders.length === 0)
     throw new TrivecError('invalid_request', 'source.file: this server has no SOURCE_DIRS.', {
@@ -54,18 +53,28 @@ async function openAllowed(folders: readonly string[], path: string): Promise<Fi
   });
 }
 
+/**
+ * Looked at before it is opened, because opening alone may do something (a device), and again when it is open: what is
+ * read is what was checked, whatever is renamed meanwhile.
+ */
 async function openUnder(folder: string, path: string): Promise<FileHandle | undefined> {
+  const before = await realPathUnder(folder, path);
+  if (before === undefined || !(await stat(before)).isFile()) return undefined;
   // Without O_NONBLOCK, opening a pipe would wait for a writer.
   const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const [opened, real, root] = await Promise.all([handle.stat(), realpath(path), realpath(folder)]);
-    const isInside = real.startsWith(root.endsWith(sep) ? root : root + sep);
-    if (isInside && opened.isFile() && isSame(opened, await stat(real))) return handle;
+    const [opened, real] = await Promise.all([handle.stat(), realPathUnder(folder, path)]);
+    if (real !== undefined && opened.isFile() && isSame(opened, await stat(real))) return handle;
   } catch {
     // not there any more: as if it had never been
   }
   await handle.close();
   return undefined;
+}
+
+async function realPathUnder(folder: string, path: string): Promise<string | undefined> {
+  const [real, root] = await Promise.all([realpath(path), realpath(folder)]);
+  return real.startsWith(root.endsWith(sep) ? root : root + sep) ? real : undefined;
 }
 
 function isSame(a: Stats, b: Stats): boolean {
