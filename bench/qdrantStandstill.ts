@@ -29,7 +29,7 @@ const POLL_MS = 20;
 const SETTLE_MS = 1500;
 
 /** `none`: a job without a destination. `slow`: each answer comes a second late. `dead`: nobody listens after the job was accepted. */
-export const STATES = ['none', 'keeps up', 'slow', 'dead'] as const;
+const STATES = ['none', 'keeps up', 'slow', 'dead'] as const;
 export type QdrantState = (typeof STATES)[number];
 
 export interface Standstill {

@@ -1,4 +1,4 @@
-export const ROLES = ['api', 'worker', 'redis', 'server', 'qdrant'] as const;
+const ROLES = ['api', 'worker', 'redis', 'server', 'qdrant'] as const;
 export type Role = (typeof ROLES)[number];
 
 export interface Kill {

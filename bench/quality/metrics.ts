@@ -31,7 +31,7 @@ export function rankingOf(scored: readonly Scored[]): string[] {
 }
 
 /** Σ gain / log2(rank + 1) over the first `depth`, by that of the best possible order (Järvelin, Kekäläinen 2002). */
-export function ndcgAt(ranking: readonly string[], judgements: Judgements, depth: number): number {
+function ndcgAt(ranking: readonly string[], judgements: Judgements, depth: number): number {
   const ideal = [...judgements.values()].filter((gain) => gain > 0).sort((a, b) => b - a);
   const best = discounted(ideal.slice(0, depth));
   if (best === 0) return 0;
@@ -43,14 +43,14 @@ function discounted(gains: readonly number[]): number {
 }
 
 /** The share of the relevant documents among the first `depth`. */
-export function recallAt(ranking: readonly string[], judgements: Judgements, depth: number): number {
+function recallAt(ranking: readonly string[], judgements: Judgements, depth: number): number {
   const relevant = [...judgements.values()].filter((gain) => gain > 0).length;
   if (relevant === 0) return 0;
   return ranking.slice(0, depth).filter((id) => (judgements.get(id) ?? 0) > 0).length / relevant;
 }
 
 /** 1 / rank of the first relevant document among the first `depth`; 0 without one. */
-export function reciprocalRankAt(ranking: readonly string[], judgements: Judgements, depth: number): number {
+function reciprocalRankAt(ranking: readonly string[], judgements: Judgements, depth: number): number {
   const index = ranking.slice(0, depth).findIndex((id) => (judgements.get(id) ?? 0) > 0);
   return index === -1 ? 0 : 1 / (index + 1);
 }

@@ -11,7 +11,7 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { GraphProtoSchema, ModelProtoSchema } from '../../packages/core/src/onnx/proto/onnx_pb.js';
 import { type EncoderSize, SIZES, writeEncoder } from '../models/encoder.ts';
 
-export const MINI_FOLDER = fileURLToPath(new URL('../../models/mini/', import.meta.url));
+const MINI_FOLDER = fileURLToPath(new URL('../../models/mini/', import.meta.url));
 
 /** MiniLM's layers; the built-in model's vocabulary, whose tokenizer it uses; room for 2,000 tokens. */
 export const SIZE = { ...SIZES.mini, vocabulary: 42_417, positions: 2052 };

@@ -63,7 +63,7 @@ interface Opened {
 }
 
 /** A backend on a server or folder of its own; `close` removes both. */
-export async function openTestBackend(
+async function openTestBackend(
   kind: BackendKind,
   env: Readonly<Record<string, string>> = {},
 ): Promise<Opened> {

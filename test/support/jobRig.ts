@@ -14,7 +14,7 @@ import { MemoryLedger, MemoryQueue, MemoryStorage } from './memory.ts';
 
 export const ANYONE: Viewer = { owner: 'anonymous', admin: false };
 
-export const SMALL_CONFIG = {
+const SMALL_CONFIG = {
   maxJobDocuments: 1000,
   maxJobBytes: 10_000_000,
   maxLineBytes: 10_000,

@@ -173,7 +173,7 @@ const mapValues = <From, To>(record: Record<string, From>, map: (value: From) =>
   Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value)]));
 
 /** A payload's value as JSON has it. */
-export function plainValue({ choice }: ValueMessage): unknown {
+function plainValue({ choice }: ValueMessage): unknown {
   switch (choice.case) {
     case 'nullValue':
       return null;

@@ -9,7 +9,7 @@ import { eachAlone } from './sweep.ts';
 const PAGE = 100;
 
 /** Whether a job has ended for longer than it is kept, and nothing is left to be done for it. */
-export function hasExpired(job: JobRecord, nowMs: number): boolean {
+function hasExpired(job: JobRecord, nowMs: number): boolean {
   const { retentionMs } = job.options;
   if (retentionMs === undefined || job.finishedAtMs === undefined || isOpen(job)) return false;
   return nowMs - job.finishedAtMs >= retentionMs;

@@ -12,7 +12,7 @@ import { TopRows } from './topRows.ts';
 
 /** Late interaction costs a thousand times a dense product: in larger jobs it re-ranks the best of another output. */
 export const FULL_COLBERT_ROWS = 2000;
-export const RERANKED_ROWS = 100;
+const RERANKED_ROWS = 100;
 
 /** Scoring holds the thread for about this long at most. */
 const TURN_MS = 10;

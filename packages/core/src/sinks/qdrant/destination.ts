@@ -2,7 +2,7 @@ import { type Static, Type } from 'typebox';
 import { OUTPUTS, type Output } from '../../vectors/types.ts';
 import { TARGET_NAME } from './targets.ts';
 
-export const COLBERT_OVERFLOWS = ['chunk', 'pool', 'drop', 'fail'] as const;
+const COLBERT_OVERFLOWS = ['chunk', 'pool', 'drop', 'fail'] as const;
 /**
  * What becomes of a ColBERT matrix that is larger than a Qdrant multivector may be:
  * - `chunk`: every row is kept, in several points that repeat dense, sparse and payload;
@@ -12,7 +12,7 @@ export const COLBERT_OVERFLOWS = ['chunk', 'pool', 'drop', 'fail'] as const;
  */
 export type ColbertOverflow = (typeof COLBERT_OVERFLOWS)[number];
 
-export const IF_EXISTS = ['upsert', 'fail', 'replace'] as const;
+const IF_EXISTS = ['upsert', 'fail', 'replace'] as const;
 export type IfExists = (typeof IF_EXISTS)[number];
 
 /** Names of the vectors in the collection; an output that is not named is not sent. `""` is Qdrant's unnamed one. */
