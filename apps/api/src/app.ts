@@ -47,6 +47,7 @@ import { jobResultRoutes } from './routes/jobResults.ts';
 import { jobSearchRoutes } from './routes/jobSearch.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
+import { rootRoutes } from './routes/root.ts';
 import { scoreRoutes } from './routes/scores.ts';
 import { statsRoutes } from './routes/stats.ts';
 import { tokenRoutes } from './routes/tokens.ts';
@@ -190,6 +191,7 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
     statsRoutes,
     modelRoutes,
     healthRoutes,
+    rootRoutes,
   ]) {
     await app.register(routes, { services });
   }

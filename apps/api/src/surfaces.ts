@@ -37,6 +37,8 @@ export const SURFACES = {
       'GET /models': 'Models',
       'GET /info': 'Version and limits',
       'GET /stats': 'What was done',
+      'GET /': 'What this is, and where the rest is; browsers are sent to /docs',
+      'GET /health': 'The same as /health/ready',
       'GET /health/live': 'The process answers',
       'GET /health/ready': 'The model is served',
       'GET /metrics': 'Prometheus metrics',

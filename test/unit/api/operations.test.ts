@@ -7,10 +7,27 @@ import { FAKE_MODEL } from '../../support/fakeEngine.ts';
 
 test('live always; ready only with a worker of the configured model', async (t) => {
   const { get, state } = await apiRig(t);
-  assert.deepEqual((await get('/health/ready')).json(), { status: 'ready', model: 'fake', workers: 1 });
+  for (const url of ['/health', '/health/ready'])
+    assert.deepEqual((await get(url)).json(), { status: 'ready', model: 'fake', workers: 1 });
   state.workers = [announcement({ ...FAKE_MODEL, name: 'other', fingerprint: 'other-1' })];
-  assertError(await get('/health/ready'), 503, 'model_unavailable', /No worker serves the model fake/);
+  for (const url of ['/health', '/health/ready'])
+    assertError(await get(url), 503, 'model_unavailable', /No worker serves the model fake/);
   assert.deepEqual((await get('/health/live')).json(), { status: 'ok' });
+});
+
+test('the root says what this is, without a key, and every path that it names is there; a browser sees the docs', async (t) => {
+  const { get, request } = await apiRig(t, { env: { API_KEYS: 'anna=a-key-of-sixteen-and-more' } });
+  const { name, version, ...paths } = (await get('/')).json();
+  const documented = Object.keys((await get('/openapi.json')).json().paths);
+  assert.equal(name, 'trivec');
+  assert.match(version, /^\d/);
+  for (const path of Object.values<string>(paths))
+    assert.ok(documented.includes(path) || (await get(path)).statusCode === 200, path);
+  for (const accept of ['*/*', 'application/json'])
+    assert.equal((await request({ method: 'GET', url: '/', headers: { accept } })).statusCode, 200);
+  const accept = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';
+  const page = await request({ method: 'GET', url: '/', headers: { accept } });
+  assert.deepEqual([page.statusCode, page.headers.location], [302, '/docs']);
 });
 
 test('a backend that does not answer is not ready', async (t) => {

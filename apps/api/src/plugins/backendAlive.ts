@@ -9,7 +9,7 @@ const TIMEOUT_MS = 5_000;
 /** Of health, which is asked again soon. */
 export const PROBE_TIMEOUT_MS = 2_000;
 /** What this process tells by itself, whatever else is down. Metrics of other peers name the model, which Redis knows. */
-const ALONE = /^(\/infinity)?\/metrics$|\/health\/live$|^\/docs\b|^\/openapi\.json$/;
+const ALONE = /^(\/infinity)?\/metrics$|\/health\/live$|^\/docs\b|^\/openapi\.json$|^\/$/;
 
 /**
  * Requests that need a Redis which does not answer are refused before any work. The embedded backend lives in this

@@ -7,7 +7,7 @@ import fp from 'fastify-plugin';
 /** An inbound id is kept where it cannot break a log line or a header. */
 const SANE_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 /** Asked every few seconds by machines: logged at debug. */
-const QUIET_ROUTES = new Set(['/health/live', '/health/ready', '/metrics']);
+const QUIET_ROUTES = /\/(health(\/live|\/ready)?|metrics)$/;
 
 export function requestId(request: Pick<IncomingMessage, 'headers'>): string {
   const given = request.headers['x-request-id'];
@@ -26,7 +26,7 @@ export const requests = fp<{ metrics: Metrics }>(
       const status = reply.statusCode;
       const ms = Math.round(reply.elapsedTime);
       metrics.httpRequestSeconds.observe({ method, route, status }, reply.elapsedTime / 1000);
-      request.log[QUIET_ROUTES.has(route) ? 'debug' : 'info']({ method, route, status, ms }, 'request');
+      request.log[QUIET_ROUTES.test(route) ? 'debug' : 'info']({ method, route, status, ms }, 'request');
     });
   },
   { name: 'requests' },

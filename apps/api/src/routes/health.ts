@@ -27,32 +27,35 @@ export const healthRoutes: Routes = async (
     async () => ({ status: 'ok' as const }),
   );
 
-  app.get(
-    '/health/ready',
-    {
-      config: { public: true },
-      schema: {
-        summary: 'The backend answers and a worker serves the configured model',
-        tags: ['operations'],
-        response: { 200: ReadySchema, ...errorResponses('model_unavailable') },
+  // The short path is what probes and clients of other servers try first.
+  for (const path of ['/health', '/health/ready'] as const) {
+    app.get(
+      path,
+      {
+        config: { public: true },
+        schema: {
+          summary: 'The backend answers and a worker serves the configured model',
+          tags: ['operations'],
+          response: { 200: ReadySchema, ...errorResponses('model_unavailable') },
+        },
       },
-    },
-    async () => {
-      if (app.isDraining())
-        throw new TrivecError('shutting_down', 'The server is shutting down.', { retryAfterSeconds: 5 });
-      await watch.check(READY_TIMEOUT_MS[backend.kind]);
-      const model = await models.resolve(undefined);
-      const served = await models.served();
-      const workers = served.find((entry) => entry.model.name === model.name)?.workers.length ?? 0;
-      const failed = (await models.failed()).map(({ name, code }) => ({ name: basename(name), code }));
-      return {
-        status: 'ready' as const,
-        model: model.name,
-        workers,
-        ...(failed.length > 0 && { failed }),
-      };
-    },
-  );
+      async () => {
+        if (app.isDraining())
+          throw new TrivecError('shutting_down', 'The server is shutting down.', { retryAfterSeconds: 5 });
+        await watch.check(READY_TIMEOUT_MS[backend.kind]);
+        const model = await models.resolve(undefined);
+        const served = await models.served();
+        const workers = served.find((entry) => entry.model.name === model.name)?.workers.length ?? 0;
+        const failed = (await models.failed()).map(({ name, code }) => ({ name: basename(name), code }));
+        return {
+          status: 'ready' as const,
+          model: model.name,
+          workers,
+          ...(failed.length > 0 && { failed }),
+        };
+      },
+    );
+  }
 
   app.get(
     '/metrics',

@@ -70,6 +70,18 @@ export const InfoSchema = Type.Object({
   }),
 });
 
+/** Paths of this server. */
+export const RootSchema = Type.Object({
+  name: Type.Literal('trivec'),
+  version: Type.String(),
+  docs: Type.String({ description: 'For people.' }),
+  openapi: Type.String({ description: 'For machines.' }),
+  health: Type.String(),
+  models: Type.String(),
+  embeddings: Type.String(),
+  jobs: Type.String(),
+});
+
 export const LiveSchema = Type.Object({ status: Type.Literal('ok') });
 
 export const ReadySchema = Type.Object({
