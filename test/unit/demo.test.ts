@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import type { SearchHit } from '../../apps/cli/src/apiTypes.ts';
-import { type Answers, answersText, QUESTIONS } from '../../apps/standalone/src/demoQuestions.ts';
+import { type Answers, answersText, QUESTIONS } from '../../apps/cli/src/demoQuestions.ts';
 
 interface Passage {
   id: string;

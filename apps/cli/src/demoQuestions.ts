@@ -1,7 +1,7 @@
-import type { SearchHit } from '@trivec/cli/apiTypes';
-import { titleOf } from '@trivec/cli/commands/search';
-import { shorten } from '@trivec/cli/format';
 import { OUTPUTS, type Output } from '@trivec/core/vectors/types';
+import type { SearchHit } from './apiTypes.ts';
+import { titleOf } from './commands/search.ts';
+import { shorten } from './format.ts';
 
 export interface DemoQuestion {
   question: string;
