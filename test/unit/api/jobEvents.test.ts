@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TrivecClient } from '../../../apps/cli/src/client.ts';
 import { watchJob } from '../../../apps/cli/src/watch.ts';
 import { apiRig, assertError } from '../../support/apiRig.ts';
-import { documents } from '../../support/jobRig.ts';
+import { ANYONE, documents } from '../../support/jobRig.ts';
 
 async function listening(t: TestContext) {
   const rig = await apiRig(t);
@@ -51,6 +51,17 @@ test('a client that leaves is not looked after any more; a stop of the server en
   await events.next();
   await app.close();
   assert.deepEqual(await events.next(), { done: true, value: undefined });
+});
+
+test('events of a job that is deleted meanwhile end', async (t) => {
+  const { client, jobs } = await listening(t);
+  const { id } = await jobs.submit(documents(1));
+  const events = client.events(id);
+  await events.next();
+  await jobs.service.delete(id, ANYONE);
+  // The deletion ends the job first: whether that is seen is a matter of time.
+  for await (const job of events) assert.equal(job.status, 'cancelled');
+  assert.equal((await fetch(`${client.url}/health/live`)).status, 200);
 });
 
 test('watch follows the events, and asks where there are none', async (t) => {
