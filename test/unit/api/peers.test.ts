@@ -198,6 +198,16 @@ test('Smart-Embedder: errors, health, stats and the series its users scrape', as
   assert.match(body, /embedding_server_info\{version="[^"]+",model="fake"\} 1/);
 });
 
+test('Smart-Embedder: a request that is refused before it begins is not taken off those in flight', async (t) => {
+  const { app } = await apiRig(t, { env: { API_KEYS: 'me=a-key-of-this-test' } });
+  const ask = (method: 'GET' | 'POST', path: string, headers = {}) =>
+    app.inject({ method, url: `/smart-embedder${path}`, headers, ...(method === 'POST' && { payload: {} }) });
+  assert.equal((await ask('POST', '/rerank')).statusCode, 401);
+  const { body } = await ask('GET', '/metrics', { authorization: 'Bearer a-key-of-this-test' });
+  assert.match(body, /^rerank_requests_total 1$/m);
+  assert.match(body, /^rerank_active_requests 0$/m);
+});
+
 test('infinity: embeddings, rerank, models, health, errors', async (t) => {
   const { post, get } = await apiRig(t);
   const body = (

@@ -51,10 +51,15 @@ export const smartEmbedderRoutes: Routes = async (app, { services }) => {
   speakErrors(app, config.maxBodyBytes, smartEmbedderError);
   const laneOf = (url: string | undefined) =>
     url?.endsWith('/embeddings') ? metrics.embedding : url?.endsWith('/rerank') ? metrics.rerank : undefined;
-  app.addHook('onRequest', async (request) => laneOf(request.routeOptions.url)?.active.inc());
+  // A request that a hook before these refuses (key, rate) is answered, and was never in flight.
+  const inFlight = new WeakSet<object>();
+  app.addHook('onRequest', async (request) => {
+    laneOf(request.routeOptions.url)?.active.inc();
+    inFlight.add(request);
+  });
   app.addHook('onResponse', async (request, reply) => {
     const lane = laneOf(request.routeOptions.url);
-    lane?.active.dec();
+    if (inFlight.has(request)) lane?.active.dec();
     lane?.requests.inc();
     lane?.seconds.observe(reply.elapsedTime / 1000);
     if (reply.statusCode === 429) lane?.rejected.inc({ reason: 'rate_limit' });
