@@ -5,15 +5,15 @@ import { loadConfig } from '@trivec/core/config';
 import { describeModel } from '@trivec/core/models/describe';
 import type { ModelDescription } from '@trivec/core/models/folder';
 import { loadTokenizer, type Tokenizer } from '@trivec/core/models/tokenizer';
-import { SIZES } from '../models/encoder.ts';
-import { makeModelFolder, SIZE, type TokenizedSize } from './rig.ts';
+import { type EncoderSize, SIZES } from '../models/encoder.ts';
+import { makeModelFolder, SIZE } from './rig.ts';
 import { wholeWords } from './words.ts';
 
 /** `mini`: MiniLM's layers; `m3`: BGE-M3's. Both with the built-in model's vocabulary, whose tokenizer they use. */
 export const BENCH_SIZES = {
   mini: SIZE,
   m3: { ...SIZES.m3, vocabulary: SIZE.vocabulary },
-} as const satisfies Record<string, TokenizedSize>;
+} as const satisfies Record<string, EncoderSize>;
 
 export const DTYPES = ['fp32', 'int8'] as const;
 

@@ -41,11 +41,8 @@ export async function withFolder<T>(use: (folder: string) => Promise<T>): Promis
   }
 }
 
-/** A size with the built-in model's vocabulary. */
-export type TokenizedSize = EncoderSize;
-
 /** A folder that the engine takes as a model: random weights, mean pooling, dense output only. */
-export async function makeModelFolder(folder: string, size: TokenizedSize = SIZE): Promise<void> {
+export async function makeModelFolder(folder: string, size: EncoderSize = SIZE): Promise<void> {
   await mkdir(folder, { recursive: true });
   await writeEncoder(join(folder, 'model.onnx'), size);
   await copyFile(join(MINI_FOLDER, 'tokenizer.json'), join(folder, 'tokenizer.json'));
