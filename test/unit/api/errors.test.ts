@@ -113,6 +113,8 @@ test('a closing server ends what is in flight and refuses what comes', async (t)
   };
   const { app } = await apiRig(t, { deps: { jobs: { list } as never } });
   const address = await app.listen({ host: '127.0.0.1', port: 0 });
+  let connections = 0;
+  app.server.on('connection', () => connections++);
   const open = () => {
     const socket = connect(Number(new URL(address).port), '127.0.0.1').setEncoding('utf8');
     return { socket, answer: socket.toArray().then((chunks) => chunks.join('')) };
@@ -123,8 +125,10 @@ test('a closing server ends what is in flight and refuses what comes', async (t)
   late.socket.write('GET /health/live HTTP/1.1\r\n');
   inFlight.socket.write('GET /jobs HTTP/1.1\r\nHost: localhost\r\n\r\n');
   await arrived.promise;
+  // A connection that the server has not taken yet is reset when it closes.
+  while (connections < 2) await new Promise((resolve) => setTimeout(resolve, 1));
   const closed = app.close();
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  while (!app.isDraining()) await new Promise(setImmediate);
   late.socket.write('Host: localhost\r\n\r\n');
   const refused = await late.answer;
   assert.match(refused, /^HTTP\/1\.1 503 /);

@@ -263,7 +263,7 @@ test('what takes too long is 504, and what waits for it is withdrawn', async (t)
 });
 
 test('a sender that stands still is cut off; one that is slow and steady is not', async (t) => {
-  const { app } = await apiRig(t, { env: { BODY_IDLE_TIMEOUT_MS: '120' } });
+  const { app } = await apiRig(t, { env: { BODY_IDLE_TIMEOUT_MS: '600' } });
   const port = Number(new URL(await app.listen({ host: '127.0.0.1', port: 0 })).port);
   const head =
     'POST /embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n';
@@ -273,7 +273,7 @@ test('a sender that stands still is cut off; one that is slow and steady is not'
   const steady = connect(port, '127.0.0.1').setEncoding('utf8');
   steady.write(head);
   for (const part of ['{"inp', 'ut":', '"a"}']) {
-    await new Promise((resolve) => setTimeout(resolve, 80));
+    await new Promise((resolve) => setTimeout(resolve, 250));
     steady.write(part);
   }
   const [answer] = await once(steady, 'data');
