@@ -1,4 +1,4 @@
-"""What gRPC would give: the same points into a real Qdrant as JSON bodies and as protobuf messages.
+"""What gRPC gives: the same points into a real Qdrant as JSON bodies and as protobuf messages.
 
     pip install qdrant-client
     QDRANT_TEST_URL=http://127.0.0.1:6333 python bench/qdrantGrpc.py [--grpc-port 6334] [--rounds 3]

@@ -60,7 +60,8 @@ def main(arrow_path: str, ndjson_path: str) -> None:
         for name in ("id", "chunk", "tokens"):
             assert row[name] == line[name], f"{name}: {row[name]} and {line[name]}"
         if "dense" in row:
-            assert all(map(same, row["dense"], line["dense"])), f"dense of {row['id']}"
+            values = zip(row["dense"], line["dense"], strict=True)
+            assert all(same(a, b) for a, b in values), f"dense of {row['id']}"
         if "sparse" in row:
             assert row["sparse"]["indices"] == line["sparse"]["indices"], f"sparse of {row['id']}"
             values = zip(row["sparse"]["values"], line["sparse"]["values"], strict=True)
