@@ -58,10 +58,10 @@ async function makeVariant(
   return await rewriteModelFile(source, target, { dtype: variant, samples: SAMPLES });
 }
 
-/** Texts of the lengths and number that smoothing is measured on. */
-const SAMPLES = Array.from({ length: 10 }, (_, text) =>
+/** As many texts, and as long, as those that int8 is fitted to. */
+const SAMPLES = Array.from({ length: 43 }, (_, text) =>
   Array.from(
-    { length: 16 + 2 * text },
+    { length: 16 + text },
     (_, at) => 4 + ((at * 7919 + text * 104_729) % (size.vocabulary - 4)),
   ),
 );

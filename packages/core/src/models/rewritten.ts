@@ -7,6 +7,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { CatalogEntry, FileDtype } from './catalog.ts';
 import { type DescribeOptions, describeModelFolder, type ModelDescription } from './folder.ts';
 import { readJson } from './folderFiles.ts';
+import { SAMPLE_TEXTS } from './sampleTexts.ts';
 import { loadTokenizer, type Tokenizer } from './tokenizer.ts';
 
 type ModelDtype = Config['modelDtype'];
@@ -15,22 +16,6 @@ type ModelDtype = Config['modelDtype'];
 const REWRITTEN = ['int8', 'int8-precise'] as const;
 type RewrittenDtype = (typeof REWRITTEN)[number];
 
-/**
- * What smoothing measures the activations on: a few sentences of different kinds and scripts. Vectors hardly depend on
- * the choice; that they stay the same does matter, because the fingerprint covers what comes out.
- */
-const SAMPLE_TEXTS = [
-  'What is the capital of Australia?',
-  'how to reset a forgotten password on a laptop',
-  'The committee adopted the amended regulation on 14 March 2019 by a vote of 27 to 3.',
-  'Mix the flour, sugar and salt, rub in the butter, then bind with two spoons of cold water and rest for an hour.',
-  'def mean(values): return sum(values) / len(values)  # raises ZeroDivisionError for []',
-  'Patients with type 2 diabetes who received the drug showed a 12.4% reduction (p < 0.01) compared with placebo.',
-  'La bibliothèque ouvre à neuf heures et ferme à dix-huit heures, sauf le dimanche.',
-  'Die Brücke wurde 1894 eröffnet und nach dem Krieg in alter Form wieder aufgebaut.',
-  '北京的冬天又冷又干燥，很少下雪。',
-  'この駅から空港まで電車で四十分ほどかかります。',
-] as const;
 const SAMPLE_TOKENS = 128;
 
 /** The sample texts as token ids, special tokens included. */

@@ -5,7 +5,7 @@
 import type { GraphEditor } from './graphEditor.ts';
 import { DataType, type TensorProto } from './proto.ts';
 import type { WeightProduct } from './weightProducts.ts';
-import { quantizeColumns } from './weightRounding.ts';
+import { quantizeColumns, type RoundedColumns } from './weightRounding.ts';
 
 export interface StoredWeight {
   values: string;
@@ -37,9 +37,19 @@ export async function storeColumns(
   { inDims, outDims, transposed }: WeightProduct,
   weight: Float32Array,
 ): Promise<StoredWeight> {
-  const { values, scales } = quantizeColumns(weight, inDims, outDims, transposed);
-  const stored = editor.tensor('weight', DataType.INT8, [inDims, outDims]);
-  const storedScales = editor.tensor('weight_scales', DataType.FLOAT, [outDims]);
+  const rounded = quantizeColumns(weight, inDims, outDims, transposed);
+  return await storeRounded(editor, storeTensor, inDims, rounded);
+}
+
+/** Stores rounded columns of `rows` rows. */
+export async function storeRounded(
+  editor: GraphEditor,
+  storeTensor: StoreTensor,
+  rows: number,
+  { values, scales }: RoundedColumns,
+): Promise<StoredWeight> {
+  const stored = editor.tensor('weight', DataType.INT8, [rows, scales.length]);
+  const storedScales = editor.tensor('weight_scales', DataType.FLOAT, [scales.length]);
   await storeTensor(stored, values);
   await storeTensor(storedScales, scales);
   return { values: stored.name, scales: storedScales.name };

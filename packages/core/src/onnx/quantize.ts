@@ -3,8 +3,8 @@ import { rm, writeFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { TrivecError } from '../errors.ts';
 import { ActivationKinds } from './activationKinds.ts';
+import { measureActivations, type StatisticsByActivation } from './activationStatistics.ts';
 import { BlockwiseInt8 } from './blockwiseInt8.ts';
-import { type ChannelPeaks, measureChannelPeaks } from './channelPeaks.ts';
 import { DataFileWriter, toStorageError } from './dataFileWriter.ts';
 import { GraphEditor } from './graphEditor.ts';
 import { readModelFile, tensorsOf } from './inspect.ts';
@@ -23,7 +23,7 @@ import { storeWeightsAsHalf } from './weightsAsHalf.ts';
 export type RewrittenDtype = 'int8' | 'int8-precise' | 'fp16';
 
 /** Raised whenever the same source gives another file. */
-export const REWRITER_VERSION = 2;
+export const REWRITER_VERSION = 3;
 
 export interface RewriteReport {
   dtype: string;
@@ -39,8 +39,8 @@ export interface RewriteOptions {
   /** How the vocabulary table is stored; fp16 by default. */
   vocabulary?: 'fp32' | 'fp16' | 'int8';
   /**
-   * A few texts as token ids, special tokens included. With them `int8` is smoothed, and closer to fp32; they are
-   * run once. Ignored by the other forms.
+   * Some texts as token ids, special tokens included. With them `int8` is smoothed and rounded for such texts, and
+   * closer to fp32; they are run once. Ignored by the other forms.
    */
   samples?: readonly (readonly number[])[];
   signal?: AbortSignal;
@@ -75,28 +75,27 @@ export async function rewriteModelFile(
       options,
       ({ editor, store }) => new BlockwiseInt8(editor, store),
     );
-  const peaks = await measurePeaks(source, target, options);
-  return await rewriteWith(source, target, options, rowwise(peaks));
+  const statistics = await measureOnDraft(source, target, options);
+  return await rewriteWith(source, target, options, rowwise(statistics));
 }
 
-function rowwise(peaks?: ChannelPeaks): (tools: RewriteTools) => ProductRounding {
+function rowwise(statistics?: StatisticsByActivation): (tools: RewriteTools) => ProductRounding {
   return ({ graph, editor, opset, store }) =>
-    new RowwiseInt8(editor, opset, store, new ActivationKinds(graph), peaks);
+    new RowwiseInt8(editor, opset, store, new ActivationKinds(graph), statistics);
 }
 
 /** Measured on a first int8 form beside the target: the fp32 model would not fit the memory bound. */
-async function measurePeaks(
+async function measureOnDraft(
   source: string,
   target: string,
   { samples = [], ...options }: RewriteOptions,
-): Promise<ChannelPeaks | undefined> {
+): Promise<StatisticsByActivation | undefined> {
   if (samples.length === 0) return undefined;
   const draft = `${target}.draft`;
   try {
     await rewriteWith(source, draft, options, rowwise());
     const { graph } = decodeModel(await readModelFile(source), basename(source));
-    const activations = findWeightProducts(graph).map(({ activation }) => activation);
-    return await measureChannelPeaks(draft, activations, samples);
+    return await measureActivations(draft, findWeightProducts(graph), samples);
   } finally {
     await rm(draft, { force: true });
     await rm(`${draft}_data`, { force: true });

@@ -1,6 +1,7 @@
 /** The rounding behind dtype `int8`. */
 import { type ActivationKinds, GELU_MIN } from './activationKinds.ts';
-import type { ChannelPeaks } from './channelPeaks.ts';
+import type { StatisticsByActivation } from './activationStatistics.ts';
+import { quantizeColumnsCompensated, scaleMoments } from './compensatedRounding.ts';
 import type { GraphEditor } from './graphEditor.ts';
 import { findOutlierRows, takeRows } from './outlierRows.ts';
 import {
@@ -9,6 +10,7 @@ import {
   type StoredWeight,
   type StoreTensor,
   storeColumns,
+  storeRounded,
 } from './productRounding.ts';
 import { DataType, MICROSOFT_DOMAIN } from './proto.ts';
 import type { WeightProduct } from './weightProducts.ts';
@@ -37,9 +39,10 @@ interface RoundedRows {
  *   s = max(max|x|/127, 1e-9);  y = (round(x/s) · Wq) · Ws · s
  * Attention averages values over tokens, among them tokens with a few huge channels and so a coarse step; what
  * their rounding leaves is therefore rounded and multiplied as well: y = (q · Wq + r/254 · Wq) · Ws · s.
- * With `peaks` a normalised activation's large channels are made smaller and their weights larger before either
- * is rounded (SmoothQuant, arXiv 2211.10438, with α = 1/2). Where that is not done, a weight's few outlying rows are
- * multiplied in fp32: y += x[outlying] · W[outlying].
+ * With `statistics` a normalised activation's large channels are made smaller and their weights larger before either
+ * is rounded (SmoothQuant, arXiv 2211.10438, with α = 1/2), and weights are rounded so that their errors cancel on
+ * such activations. Where nothing was smoothed, a weight's few outlying rows are multiplied in fp32:
+ * y += x[outlying] · W[outlying].
  */
 export class RowwiseInt8 implements ProductRounding {
   readonly needs = { opset: 11, operator: 'Round' };
@@ -47,7 +50,7 @@ export class RowwiseInt8 implements ProductRounding {
   private readonly opset: number;
   private readonly storeTensor: StoreTensor;
   private readonly kinds: ActivationKinds;
-  private readonly peaks: ChannelPeaks;
+  private readonly statistics: StatisticsByActivation;
   private readonly rounded = new Map<string, RoundedRows>();
   private readonly smoothing = new Map<string, Float32Array>();
 
@@ -56,17 +59,18 @@ export class RowwiseInt8 implements ProductRounding {
     opset: number,
     storeTensor: StoreTensor,
     kinds: ActivationKinds,
-    peaks: ChannelPeaks = new Map(),
+    statistics: StatisticsByActivation = new Map(),
   ) {
     this.editor = editor;
-    this.peaks = peaks;
+    this.statistics = statistics;
     this.opset = opset;
     this.storeTensor = storeTensor;
     this.kinds = kinds;
   }
 
   async prepare(products: readonly WeightProduct[], read: ReadWeight): Promise<void> {
-    for (const [activation, peaks] of this.peaks) {
+    for (const [activation, { peaks }] of this.statistics) {
+      if (peaks === undefined) continue;
       const weightPeaks = new Float32Array(peaks.length);
       for (const product of products.filter((candidate) => candidate.activation === activation))
         raiseRowPeaks(weightPeaks, await read(product), product);
@@ -75,7 +79,7 @@ export class RowwiseInt8 implements ProductRounding {
   }
 
   keyOf({ weight, transposed, activation }: WeightProduct): string {
-    return [weight.name, transposed, this.smoothing.has(activation) ? activation : ''].join('\n');
+    return [weight.name, transposed, this.statistics.has(activation) ? activation : ''].join('\n');
   }
 
   async store(product: WeightProduct, weight: Float32Array): Promise<StoredWeight> {
@@ -84,8 +88,18 @@ export class RowwiseInt8 implements ProductRounding {
     // Smoothing has evened out the rows of the others.
     const rows = factors === undefined ? findOutlierRows(weight, product) : [];
     const outliers = rows.length === 0 ? undefined : await this.storeOutliers(product, weight, rows);
-    const stored = await storeColumns(this.editor, this.storeTensor, product, weight);
+    const stored = await this.storeValues(product, weight, factors);
     return { ...stored, ...(outliers && { outliers }) };
+  }
+
+  private async storeValues(product: WeightProduct, weight: Float32Array, factors: Float32Array | undefined) {
+    const { editor, storeTensor } = this;
+    const known = this.statistics.get(product.activation);
+    if (known === undefined) return await storeColumns(editor, storeTensor, product, weight);
+    const { inDims, outDims, transposed } = product;
+    const moments = factors === undefined ? known.moments : scaleMoments(known.moments, factors);
+    const rounded = quantizeColumnsCompensated(weight, inDims, outDims, transposed, moments);
+    return await storeRounded(editor, storeTensor, inDims, rounded);
   }
 
   private async storeOutliers(product: WeightProduct, weight: Float32Array, rows: readonly number[]) {

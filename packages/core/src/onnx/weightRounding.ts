@@ -2,16 +2,40 @@
 
 const INT8_MAX = 127;
 
+/** `weights[k, n] ≈ values[k, n] · scales[n]`; values are [rows, columns]. */
+export interface RoundedColumns {
+  values: Int8Array;
+  scales: Float32Array;
+}
+
 /**
- * Per-column int8: `weights[k, n] ≈ values[k, n] · scales[n]`.
- * `weights` is [rows, columns] row-major, or [columns, rows] when `transposed`; `values` is always [rows, columns].
+ * Per-column int8. `weights` is [rows, columns] row-major, or [columns, rows] when `transposed`; what comes out is
+ * always [rows, columns].
  */
 export function quantizeColumns(
   weights: Float32Array,
   rows: number,
   columns: number,
   transposed: boolean,
-): { values: Int8Array; scales: Float32Array } {
+): RoundedColumns {
+  const rowStep = transposed ? 1 : columns;
+  const columnStep = transposed ? rows : 1;
+  const scales = columnScales(weights, rows, columns, transposed);
+  const inverse = scales.map((scale) => 1 / scale);
+  const values = new Int8Array(rows * columns);
+  forEachTile(rows, columns, (row, column) => {
+    values[row * columns + column] = toInt8(weights[row * rowStep + column * columnStep]! * inverse[column]!);
+  });
+  return { values, scales };
+}
+
+/** The steps with which each column's largest weight is the largest code. Layouts as in quantizeColumns. */
+export function columnScales(
+  weights: Float32Array,
+  rows: number,
+  columns: number,
+  transposed: boolean,
+): Float32Array {
   const rowStep = transposed ? 1 : columns;
   const columnStep = transposed ? rows : 1;
   const peaks = new Float32Array(columns);
@@ -19,13 +43,7 @@ export function quantizeColumns(
     const magnitude = Math.abs(weights[row * rowStep + column * columnStep]!);
     if (magnitude > peaks[column]!) peaks[column] = magnitude;
   });
-  const scales = peaks.map(scaleFor);
-  const inverse = scales.map((scale) => 1 / scale);
-  const values = new Int8Array(rows * columns);
-  forEachTile(rows, columns, (row, column) => {
-    values[row * columns + column] = toInt8(weights[row * rowStep + column * columnStep]! * inverse[column]!);
-  });
-  return { values, scales };
+  return peaks.map(scaleFor);
 }
 
 /** Per-row int8: `table[r, d] ≈ values[r, d] · scales[r]`. */
@@ -96,6 +114,7 @@ function scaleFor(peak: number): number {
   return Math.fround(peak / INT8_MAX) || 1;
 }
 
-function toInt8(value: number): number {
+/** The nearest code; the largest for what is beyond. */
+export function toInt8(value: number): number {
   return Math.max(-INT8_MAX, Math.min(INT8_MAX, Math.round(value)));
 }
