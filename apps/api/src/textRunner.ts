@@ -42,7 +42,8 @@ export class TextRunner {
       if (known === undefined) toRun.push({ text, index });
     }
     metrics.cacheMisses.inc({ model: model.name }, toRun.length);
-    metrics.cacheHits.inc({ model: model.name }, texts.length - toRun.length);
+    metrics.cacheHits.inc({ model: model.name }, found.size - toRun.length);
+    metrics.requestTwins.inc({ model: model.name }, texts.length - found.size);
     let replies: EmbedReply[] = [];
     if (toRun.length > 0) {
       replies = await calls.askParts(

@@ -15,6 +15,8 @@ export function serveBulk(deps: LaneDeps): Promise<Consumer> {
         if (outcome.stored) {
           metrics.texts.inc({ model, lane: 'bulk' }, outcome.embedded);
           metrics.tokens.inc({ model, lane: 'bulk' }, outcome.tokens);
+          metrics.twins.inc({ model }, outcome.twins);
+          metrics.twinBytes.set(deps.texts.bytes);
           logger.debug({ ...data, ...outcome }, 'shard stored');
           if (outcome.destination) await pass(data, outcome.destination.target);
         }

@@ -1,6 +1,7 @@
 import type { Backend } from '@trivec/core/backend/backend';
 import type { Config } from '@trivec/core/config';
 import type { Engine } from '@trivec/core/engine/types';
+import type { JobTexts } from '@trivec/core/jobs/jobTexts';
 import type { LedgerStore } from '@trivec/core/ledger/ledgerStore';
 import type { FailedModel } from '@trivec/core/registry/workerRegistry';
 import type { BlobStore } from '@trivec/core/storage/blobStore';
@@ -9,7 +10,8 @@ import type { Logger } from 'pino';
 import type { SinkLaneDeps } from './sinkLane.ts';
 
 export interface WorkerDeps {
-  config: Pick<Config, 'prefetchShards' | 'maxDocumentResultBytes'> & SinkLaneDeps['config'];
+  config: Pick<Config, 'prefetchShards' | 'maxDocumentResultBytes' | 'jobTextCacheMb'> &
+    SinkLaneDeps['config'];
   backend: Backend;
   storage: BlobStore;
   engines: readonly Engine[];
@@ -23,4 +25,5 @@ export interface WorkerDeps {
 export interface LaneDeps extends Omit<WorkerDeps, 'engines'> {
   engine: Engine;
   ledger: LedgerStore;
+  texts: JobTexts;
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { JobTexts } from '@trivec/core/jobs/jobTexts';
 import type { Consumer } from '@trivec/core/queue/workQueue';
 import { Resources } from '@trivec/core/shutdown';
 import { serveBulk } from './bulkLane.ts';
@@ -13,10 +14,11 @@ import { serveSinks } from './sinkLane.ts';
 export async function startWorker({ engines, ...deps }: WorkerDeps): Promise<Consumer> {
   const resources = new Resources();
   const { ledger } = deps.backend;
+  const texts = new JobTexts(deps.config);
   try {
     resources.add(await serveSinks(deps));
     for (const engine of engines) {
-      const lane: LaneDeps = { ...deps, engine, ledger };
+      const lane: LaneDeps = { ...deps, engine, ledger, texts };
       resources.add(await serveBulk(lane));
       resources.add(await serveInteractive(lane));
       resources.add(await announce(lane));

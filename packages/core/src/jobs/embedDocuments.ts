@@ -3,6 +3,7 @@ import { TrivecError, toTrivecError } from '../errors.ts';
 import type { ResultRow } from '../vectors/resultColumns.ts';
 import type { TextVectors } from '../vectors/types.ts';
 import { chunkingWithin, chunkText, type Span } from './chunking.ts';
+import type { ShardTexts } from './jobTexts.ts';
 import type { ChunkingOptions, Document, DocumentError, JobOptions } from './records.ts';
 import { oversized } from './resultSize.ts';
 
@@ -28,6 +29,8 @@ export interface EmbedCall {
   inFlight: (documents: readonly number[]) => Promise<void>;
   /** Of the vectors of one document, in memory; a larger one fails alone, unrun. */
   maxResultBytes?: number;
+  /** Knows what other shards of the job have run; without it every text of this one runs. */
+  texts?: ShardTexts | undefined;
 }
 
 /**
@@ -66,8 +69,22 @@ export async function embedDocuments(
       texts.push(text as EncodedText);
     }
   });
-  const documentsOf = (text: number) => owners[places[text]!]!;
-  const vectors = texts.length === 0 ? [] : await embedAll(engine, texts, documentsOf, options, call);
+  const run = (chosen: readonly number[]) =>
+    embedAll(
+      engine,
+      chosen.map((i) => texts[i]!),
+      (text) => owners[places[chosen[text]!]!]!,
+      options,
+      call,
+    );
+  const vectors =
+    call.texts === undefined
+      ? await run([...texts.keys()])
+      : await call.texts.embed(
+          places.map((place) => distinct[place]!),
+          call.signal,
+          run,
+        );
   places.forEach((place, i) => {
     outcomes[place] = vectors[i] ?? notRun;
   });
@@ -200,6 +217,7 @@ async function embedAll(
   options: JobOptions,
   call: EmbedCall,
 ): Promise<(TextVectors | TrivecError)[]> {
+  if (texts.length === 0) return [];
   try {
     const { vectors } = await engine.embed(texts, {
       outputs: options.outputs,

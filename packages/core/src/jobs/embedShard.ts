@@ -1,6 +1,7 @@
 import type { Engine } from '../engine/types.ts';
 import { type EmbedCall, type EmbeddedDocuments, embedDocuments } from './embedDocuments.ts';
 import { DEATHS_TO_CONVICT, type Flight, type ShardHolder } from './flight.ts';
+import type { ShardTexts } from './jobTexts.ts';
 import type { Document, DocumentError, JobOptions } from './records.ts';
 
 export interface ShardCall {
@@ -10,6 +11,7 @@ export interface ShardCall {
   flight: Flight;
   holder: ShardHolder;
   maxResultBytes?: number | undefined;
+  texts?: ShardTexts | undefined;
 }
 
 /**
@@ -21,7 +23,7 @@ export async function embedShardDocuments(
   engine: Engine,
   documents: readonly Document[],
   options: JobOptions,
-  { signal, beforeBatch, flight, holder, maxResultBytes }: ShardCall,
+  { signal, beforeBatch, flight, holder, maxResultBytes, texts }: ShardCall,
 ): Promise<EmbeddedDocuments> {
   const parts: EmbeddedDocuments[] = [];
   const twins = twinsByText(documents);
@@ -51,6 +53,7 @@ export async function embedShardDocuments(
             )
           : flight.depart([alone], true),
       beforeBatch,
+      texts,
       ...(maxResultBytes !== undefined && { maxResultBytes }),
     };
     const chosen = positions.map((position) => documents[position]!);

@@ -11,6 +11,7 @@ import type { EmbeddedDocuments } from './embedDocuments.ts';
 import { embedShardDocuments } from './embedShard.ts';
 import { serializeErrors } from './errorsList.ts';
 import { FAILURES_TO_GIVE_UP, Flight, type ShardHolder, THIS_PROCESS } from './flight.ts';
+import type { JobTexts, ShardTexts } from './jobTexts.ts';
 import { attemptKeys } from './keys.ts';
 import { Ledger, type LedgerResult, type TakenShard } from './ledger.ts';
 import type { Document, DocumentError, JobRecord, ShardRecord } from './records.ts';
@@ -24,6 +25,8 @@ export interface ShardRunnerDeps {
   logger: Logger;
   /** What all shards of a process share; the process itself when absent. */
   holder?: ShardHolder;
+  /** What all shards of a process know of each other's texts; each runs all of its own when absent. */
+  texts?: JobTexts;
   config?: Partial<Pick<Config, 'maxDocumentResultBytes'>>;
 }
 
@@ -33,6 +36,8 @@ export type ShardOutcome =
       embedded: number;
       failed: number;
       tokens: number;
+      /** Texts that another shard of the job had run. */
+      twins: number;
       durationMs: number;
       /** It has to go to the sink queue now, of this server. */
       destination?: { target: string | undefined };
@@ -72,8 +77,11 @@ async function attempt(
   const taken = await new Ledger(deps.ledger).take(pointer);
   if (!taken.ok) return { stored: false, reason: taken.reason };
   const { job, shard } = taken;
+  const texts = deps.texts?.of(job.id);
   try {
-    return await record(deps, taken, await embedShard(deps, job, shard, signal), startedAtMs);
+    const result = await embedShard(deps, job, shard, { signal, texts });
+    const outcome = await record(deps, taken, result, startedAtMs);
+    return outcome.stored ? { ...outcome, twins: texts?.twins ?? 0 } : outcome;
   } catch (error) {
     if (error instanceof TrivecError && error.code === 'cancelled') {
       // The engine says `cancelled` of every aborted call; why it was aborted is in the signal.
@@ -104,7 +112,15 @@ async function record(
   const { ordinal, documents } = shard;
   deps.logger.debug({ jobId: job.id, ordinal, documents, failed, durationMs }, 'shard stored');
   const destination = job.sink && { target: job.options.destination?.target };
-  return { stored: true, embedded, failed, tokens, durationMs, ...(destination && { destination }) };
+  return {
+    stored: true,
+    embedded,
+    failed,
+    tokens,
+    twins: 0,
+    durationMs,
+    ...(destination && { destination }),
+  };
 }
 
 /** Every document fails with the reason, so that `retry` can try them again. */
@@ -147,7 +163,7 @@ async function embedShard(
   { ledger, storage, engine, logger, holder = THIS_PROCESS, config = {} }: ShardRunnerDeps,
   job: JobRecord,
   shard: ShardRecord,
-  signal: AbortSignal,
+  { signal, texts }: { signal: AbortSignal; texts: ShardTexts | undefined },
 ): Promise<EmbeddedShard> {
   const body = await storage.get(shard.inputKey);
   const checkJob = async () => {
@@ -177,6 +193,7 @@ async function embedShard(
       flight,
       holder,
       maxResultBytes: config.maxDocumentResultBytes,
+      texts,
     }),
   );
   if (result.rows.length === 0) return result;

@@ -70,6 +70,12 @@ export const JOBS_OPTIONS = {
     2,
     'Shards a worker holds at once: one runs while the next is prepared.',
   ),
+  jobTextCacheMb: option(
+    'JOB_TEXT_CACHE_MB',
+    count(0, 1_000_000),
+    64,
+    'Megabytes of vectors that a worker remembers for texts that come again in other shards of their job; 0: only those of one shard run once.',
+  ),
   lockDurationMs: option(
     'LOCK_DURATION_MS',
     count(1000),

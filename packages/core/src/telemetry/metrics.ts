@@ -13,7 +13,8 @@ export interface Metrics {
   /** Texts and tokens that synchronous requests were answered for. */
   requestTexts: Counter<'model'>;
   requestTokens: Counter<'model'>;
-  /** Texts of synchronous requests that need not run, or had to. */
+  /** Distinct texts of synchronous requests that were known, or had to run; and those that stood there before. */
+  requestTwins: Counter<'model'>;
   cacheHits: Counter<'model'>;
   cacheMisses: Counter<'model'>;
   cacheBytes: Gauge;
@@ -30,6 +31,9 @@ export interface WorkerMetrics {
   shards: Counter<'model' | 'outcome'>;
   texts: Counter<'model' | 'lane'>;
   tokens: Counter<'model' | 'lane'>;
+  /** Texts of shards whose vectors were known from another shard of the job; those remembered for it. */
+  twins: Counter<'model'>;
+  twinBytes: Gauge;
   tasks: Counter<'model' | 'kind' | 'outcome'>;
   tokensPerSecond: Gauge<'model' | 'device'>;
   maxBatchTokens: Gauge<'model' | 'device'>;
@@ -82,15 +86,21 @@ export function createMetrics(options: { processMetrics?: boolean } = {}): Metri
       labelNames: ['model'],
       registers,
     }),
+    requestTwins: new Counter({
+      name: 'trivec_request_twins_total',
+      help: 'Texts of synchronous requests that stood in the same request before, and did not run again.',
+      labelNames: ['model'],
+      registers,
+    }),
     cacheHits: new Counter({
       name: 'trivec_embedding_cache_hits_total',
-      help: 'Texts of synchronous requests that were known, from the cache or from the same request.',
+      help: 'Distinct texts of synchronous requests that the cache knew.',
       labelNames: ['model'],
       registers,
     }),
     cacheMisses: new Counter({
       name: 'trivec_embedding_cache_misses_total',
-      help: 'Texts of synchronous requests that were sent to a worker.',
+      help: 'Distinct texts of synchronous requests that were sent to a worker.',
       labelNames: ['model'],
       registers,
     }),
@@ -137,8 +147,19 @@ function createWorkerMetrics(registers: Registry[]): WorkerMetrics {
     }),
     tokens: new Counter({
       name: 'trivec_worker_tokens_total',
-      help: 'Tokens of the texts embedded by this process, padding not counted; copies of the same text in a shard count each.',
+      help: 'Tokens of the texts embedded by this process, padding not counted; copies of the same text in a job count each.',
       labelNames: ['model', 'lane'],
+      registers,
+    }),
+    twins: new Counter({
+      name: 'trivec_worker_twin_texts_total',
+      help: 'Texts of a shard that did not run because the same text had run in another shard of the job.',
+      labelNames: ['model'],
+      registers,
+    }),
+    twinBytes: new Gauge({
+      name: 'trivec_worker_twin_cache_bytes',
+      help: 'Bytes of the vectors that this process remembers for the next shards of their jobs.',
       registers,
     }),
     tasks: new Counter({
