@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { after } from 'node:test';
 import { lockDataDir } from '@trivec/core/backend/dataDirLock';
@@ -28,6 +28,7 @@ test('what a killed process had taken waits again at once, and nothing is lost',
   // what a process leaves that died while it made the database: it is made anew
   await mkdir(join(dataDir, 'postgres'), { recursive: true, mode: 0o700 });
   await writeFile(join(dataDir, 'postgres', 'PG_VERSION'), `${POSTGRES_MAJOR}\n`);
+  await writeFile(join(dataDir, 'postgres.making'), '');
   const first = await openBackend(config, silentLogger);
   await first.shardQueue('held').add(items);
   await first.ledger.putShards('a', [shard]);
@@ -80,6 +81,23 @@ test('a database of another Postgres is refused by name', async () => {
         error.message.includes('Postgres 12') &&
         error.message.includes(`Postgres ${POSTGRES_MAJOR}`),
     );
+  } finally {
+    await remove();
+  }
+});
+
+test('a folder of that name that trivec did not make is refused, and left alone', async () => {
+  const { dataDir: other, remove } = await temporaryDataDir();
+  try {
+    const theirs = join(other, 'postgres', 'base');
+    await mkdir(join(other, 'postgres'));
+    await writeFile(theirs, 'rows');
+    for (let start = 0; start < 2; start++)
+      await assert.rejects(
+        openBackend(loadConfig({ DATA_DIR: other }), silentLogger),
+        (error: TrivecError) => error.code === 'invalid_config' && /left alone/.test(error.message),
+      );
+    assert.equal(await readFile(theirs, 'utf8'), 'rows');
   } finally {
     await remove();
   }

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { TrivecError } from '../errors.ts';
@@ -60,10 +60,10 @@ export class EmbeddedPostgres extends EventEmitter {
     thread.on('message', (message: ThreadReply) => this.#receive(message));
   }
 
-  /** Opens or creates the database. Throws `invalid_config` where the folder can't be opened. */
+  /** Opens or creates the database. Throws `invalid_config` where the folder can't be opened, or is not trivec's. */
   static async open(folder: string): Promise<EmbeddedPostgres> {
-    const readyMarker = `${folder}.ready`;
-    prepareFolder(folder, readyMarker);
+    const [makingMarker, readyMarker] = [`${folder}.making`, `${folder}.ready`];
+    prepareFolder(folder, makingMarker, readyMarker);
     const thread = new Worker(new URL('./embeddedPostgresThread.ts', import.meta.url), {
       name: 'postgres',
       workerData: { folder },
@@ -86,6 +86,7 @@ export class EmbeddedPostgres extends EventEmitter {
     thread.removeAllListeners('error').on('error', (error) => database.#fail(error));
     thread.once('exit', () => database.#fail(new Error('its thread ended')));
     writeFileSync(readyMarker, `${POSTGRES_MAJOR}\n`, { mode: 0o600 });
+    rmSync(makingMarker, { force: true });
     return database;
   }
 
@@ -167,11 +168,21 @@ export class EmbeddedPostgres extends EventEmitter {
 }
 
 /**
- * A folder without the marker was being created when its process died: nothing was acknowledged from it, and
- * Postgres would refuse the half of it. One of another Postgres fails with no reason given, so it is named here.
+ * A folder that is marked as being made is of a process that died over it: nothing was acknowledged from it, and Postgres
+ * would refuse the half of it. One without a mark is somebody else's, and stays. One of another Postgres fails with no
+ * reason given, so it is named here.
  */
-function prepareFolder(folder: string, readyMarker: string): void {
-  if (!existsSync(readyMarker)) rmSync(folder, { recursive: true, force: true });
+function prepareFolder(folder: string, makingMarker: string, readyMarker: string): void {
+  if (!existsSync(readyMarker)) {
+    if (existsSync(makingMarker)) rmSync(folder, { recursive: true, force: true });
+    else if (existsSync(folder) && !isEmptyFolder(folder))
+      throw new TrivecError(
+        'invalid_config',
+        `DATA_DIR: ${folder} is no database that trivec has made, and is left alone. Choose another DATA_DIR.`,
+        { param: 'DATA_DIR' },
+      );
+    writeFileSync(makingMarker, '', { mode: 0o600 });
+  }
   const versionFile = join(folder, 'PG_VERSION');
   if (!existsSync(versionFile)) return;
   const found = readFileSync(versionFile, 'utf8').trim();
@@ -183,6 +194,10 @@ function prepareFolder(folder: string, readyMarker: string): void {
       { param: 'DATA_DIR' },
     );
   }
+}
+
+function isEmptyFolder(path: string): boolean {
+  return statSync(path).isDirectory() && readdirSync(path).length === 0;
 }
 
 function unavailable(reason: string): TrivecError {
