@@ -4,7 +4,7 @@ const FIRST_CAPACITY = 1024;
 const MAX_LOAD = 0.75;
 
 /**
- * Has this id been here? Keeps 128 bits of each id's hash in typed arrays, open addressing: 21 to 43 bytes an
+ * Has this id been here? Keeps 128 bits of each id's SHA-256 in typed arrays, open addressing: 21 to 43 bytes an
  * id however long it is, so that ten million fit in memory. Two of ten million ids collide with probability 10^-25.
  */
 export class IdSet {
@@ -19,7 +19,7 @@ export class IdSet {
 
   /** False if it was there already. */
   add(id: string): boolean {
-    const digest = hash('md5', id, 'buffer');
+    const digest = hash('sha256', id, 'buffer');
     const a = digest.readUInt32LE(0);
     const b = digest.readUInt32LE(4);
     const c = digest.readUInt32LE(8);
