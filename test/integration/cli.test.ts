@@ -178,7 +178,7 @@ test('models: the catalog and what of it is here, without a server', async (t) =
   );
   assert.match(
     (await trivec(['models', 'check', 'tiny-xlmr-reranker'], config)).out,
-    /selfTest: .*two pairs/,
+    /self-test: .*two pairs/,
   );
   const missing = await trivec(['models', 'check', 'bge-m3'], config);
   assert.equal(missing.code, 1);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
 import { checkApiConfig } from '@trivec/api/checkApiConfig';
-import { lockDataDir } from '@trivec/core/backend/dataDirLock';
+import { announceUrl, lockDataDir } from '@trivec/core/backend/dataDirLock';
 import { loadConfig } from '@trivec/core/config';
 import { makeFolder } from '@trivec/core/folders';
 import { describeModel } from '@trivec/core/models/describe';
@@ -63,6 +63,16 @@ test('folders that cannot be had are named with their option, at once', async (t
   makeFolder(join(folder, 'a', 'b', 'c'), 0o700);
   makeFolder(join(folder, 'a', 'b', 'c'));
   assert.equal(statSync(join(folder, 'a', 'b', 'c')).mode & 0o777, 0o700);
+});
+
+test('whoever wants a folder that is held is told by whom, and where it listens', (t) => {
+  const folder = tempFolder(t);
+  const lock = lockDataDir(folder);
+  t.after(() => lock.close());
+  const held = new RegExp(`process ${process.pid} since \\S+\\. Stop it`);
+  assert.throws(() => lockDataDir(folder), { code: 'data_dir_in_use', message: held });
+  announceUrl(folder, 'http://127.0.0.1:1');
+  assert.throws(() => lockDataDir(folder), { message: /, the server at http:\/\/127\.0\.0\.1:1\. Stop it/ });
 });
 
 test('a model that may not be downloaded, or a missing MODELS_DIR, is one error and no line about a download', async (t) => {

@@ -1,5 +1,6 @@
 import type { Backend } from '@trivec/core/backend/backend';
 import type { Config } from '@trivec/core/config';
+import { defaultUrl } from '@trivec/core/defaultUrl';
 import { TrivecError } from '@trivec/core/errors';
 import { JobService } from '@trivec/core/jobs/jobService';
 import { Reconciler } from '@trivec/core/jobs/reconciler';
@@ -65,7 +66,32 @@ export async function listen(
     const [param, problem] = LISTEN_PROBLEMS[(cause as NodeJS.ErrnoException).code ?? ''] ?? [];
     if (param === undefined) throw cause;
     const given = param === 'HOST' ? host : `${port} of ${host}`;
+    const url = param === 'PORT' ? await runningServer(host, port) : undefined;
+    if (url !== undefined)
+      throw new TrivecError(
+        'invalid_config',
+        `PORT: a trivec server runs at ${url} already. Use it, stop it, or choose another PORT (0 takes a free one).`,
+        { param, cause },
+      );
     throw new TrivecError('invalid_config', `${param}: ${given} ${problem}.`, { param, cause });
+  }
+}
+
+const PROBE_TIMEOUT_MS = 1_000;
+
+/** The address of a trivec server that has the port. */
+async function runningServer(host: string, port: number): Promise<string | undefined> {
+  const url = defaultUrl({ host, port });
+  try {
+    const response = await fetch(url, {
+      headers: { accept: 'application/json' },
+      redirect: 'manual',
+      signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
+    });
+    const { name } = (await response.json()) as { name?: unknown };
+    return name === 'trivec' ? url : undefined;
+  } catch {
+    return undefined;
   }
 }
 

@@ -69,8 +69,15 @@ export class TrivecClient {
     return this.#upload(lines, { ...request, dryRun: true }, options);
   }
 
+  /** Throws what the server has against the options of a job, whatever its documents: a dry run of none. */
+  async checkRequest(request: JobRequest, options: RequestOptions = {}): Promise<void> {
+    await this.#upload([], { ...request, dryRun: true }, options).catch((error: unknown) => {
+      if (!(error instanceof ApiError && error.code === 'no_documents')) throw error;
+    });
+  }
+
   async #upload<T>(
-    lines: AsyncIterable<Uint8Array | string>,
+    lines: AsyncIterable<Uint8Array | string> | Iterable<string>,
     request: JobRequest & { dryRun?: true },
     options: RequestOptions,
   ): Promise<T> {

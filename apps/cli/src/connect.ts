@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '@trivec/core/config';
+import { defaultUrl } from '@trivec/core/defaultUrl';
 import { TrivecError } from '@trivec/core/errors';
 import { ApiError } from './apiError.ts';
 import { TrivecClient } from './client.ts';
@@ -48,13 +49,6 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   }
   log(`No server at ${client.url}: working in this process, with the data in ${config.dataDir}.`);
   return startInProcess(options, client.url);
-}
-
-/** Where `npm start` with this configuration listens, seen from this machine. */
-export function defaultUrl(config: Pick<Config, 'host' | 'port'>): string {
-  const wildcard: Record<string, string> = { '0.0.0.0': '127.0.0.1', '::': '[::1]' };
-  const host = wildcard[config.host] ?? (config.host.includes(':') ? `[${config.host}]` : config.host);
-  return `http://${host}:${config.port}`;
 }
 
 /** The key of an administrator, else the first, of those that a server with this configuration opens to. */

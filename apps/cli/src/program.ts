@@ -1,3 +1,4 @@
+import { defaultUrl } from '@trivec/core/defaultUrl';
 import { SEARCH_MODES } from '@trivec/core/jobs/serviceTypes';
 import { COMPARED_DTYPES, REWRITTEN_DTYPES } from '@trivec/core/models/dtypes';
 import { QDRANT_SEARCH_MODES } from '@trivec/core/sinks/qdrant/search';
@@ -8,7 +9,6 @@ import { type EmbedOptions, embed } from './commands/embed.ts';
 import { cancel, listJobs, remove, results, showJob, steer, watch } from './commands/jobs.ts';
 import { listModels } from './commands/models.ts';
 import { search } from './commands/search.ts';
-import { defaultUrl } from './connect.ts';
 import type { CommandContext } from './context.ts';
 import { npmHint } from './npmCall.ts';
 import { INPUT_FORMATS } from './readers/recordFile.ts';

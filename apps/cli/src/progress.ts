@@ -58,11 +58,16 @@ function bar({ label, show, total }: ProgressOptions, stream: NodeJS.WriteStream
 function lines(options: ProgressOptions, stream: NodeJS.WriteStream): Progress {
   const { label, show, total, lineIntervalMs = 2000 } = options;
   let shownAtMs = Number.NEGATIVE_INFINITY;
+  let allDoneAtMs: number | undefined;
   let last = '';
+  /** What of a line is news: a rate alone is none. */
+  let news = '';
+  let shownNews: string | undefined;
   let shown = '';
   const print = () => {
     if (last === shown) return;
     shown = last;
+    shownNews = news;
     shownAtMs = performance.now();
     stream.write(`${last}\n`);
   };
@@ -70,7 +75,12 @@ function lines(options: ProgressOptions, stream: NodeJS.WriteStream): Progress {
     update(done, note) {
       const parts = [label, percentOf(done, total), show(done)].filter((part) => part !== '');
       last = `${parts.join(' ')}${note === '' ? '' : ` · ${note}`}`;
-      if (performance.now() - shownAtMs >= lineIntervalMs) print();
+      news = `${done} ${note.replaceAll(/\d[\d.,]*/g, '')}`;
+      const nowMs = performance.now();
+      if (total !== undefined && done >= total) allDoneAtMs ??= nowMs;
+      // What usually follows at once is the end, which has a line of its own.
+      const isEnding = allDoneAtMs !== undefined && nowMs - allDoneAtMs < lineIntervalMs;
+      if (news !== shownNews && !isEnding && nowMs - shownAtMs >= lineIntervalMs) print();
     },
     stop: print,
   };

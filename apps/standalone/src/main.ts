@@ -1,6 +1,7 @@
 import { supervise } from './supervisor.ts';
-import { STARTING } from './welcome.ts';
+import { STARTING, STOPPED } from './welcome.ts';
 
 /** What `npm start` runs: the server in a process of its own, started again when it crashes. */
 if (process.stderr.isTTY) process.stderr.write(STARTING);
 process.exitCode = await supervise(new URL('./serverProcess.ts', import.meta.url));
+if (process.stderr.isTTY && process.exitCode === 0) process.stderr.write(STOPPED);

@@ -1,5 +1,6 @@
 import { checkApiConfig } from '@trivec/api/checkApiConfig';
 import { startApi } from '@trivec/api/start';
+import { announceUrl } from '@trivec/core/backend/dataDirLock';
 import { openBackend } from '@trivec/core/backend/open';
 import type { Config } from '@trivec/core/config';
 import type { EngineOptions } from '@trivec/core/engine/engine';
@@ -41,6 +42,7 @@ export async function startStandalone(
       }),
     );
     const api = resources.add(await startApi({ config, backend, storage, metrics, logger }));
+    if (backend.kind === 'embedded') announceUrl(config.dataDir, api.url);
     return { url: api.url, close: () => resources.close() };
   } catch (error) {
     await resources.close();

@@ -4,6 +4,9 @@ import { type Config, OPTIONS } from '@trivec/core/config';
 /** The first thing that a person sees: loading takes seconds. */
 export const STARTING = 'trivec is starting: API, queue, worker and model in one. Ctrl-C stops it.\n';
 
+/** The last thing. */
+export const STOPPED = 'trivec has stopped. Jobs that had not ended go on with the next start.\n';
+
 /** What a person at a terminal wants to know of a server that has started. Names no secret. */
 export function welcome(url: string, config: Config): string {
   const { model, models, dataDir, backendUrl, apiKeys, apiKeysFile, host, allowAnonymous, port } = config;

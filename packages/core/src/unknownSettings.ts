@@ -1,5 +1,6 @@
 /** Names of settings that no option has: found before somebody wonders why they do nothing. Pure. */
 import { closestMatch } from 'leven';
+import { nearest } from './nearest.ts';
 
 /** Of docker compose, which reads the same `.env` file. */
 const OF_COMPOSE = /^(COMPOSE|DOCKER)_|^QDRANT_(GRPC_)?PORT$/;
@@ -19,7 +20,7 @@ export function unknownSettings(
   const all = new Set(known);
   const inFile = names.file.filter((name) => !all.has(name) && !OF_COMPOSE.test(name));
   const lines = inFile.map((name) => {
-    const near = nearest(name, known);
+    const near = nearest(unprefixed(name.toUpperCase()), known);
     const advice = near === undefined ? 'docs/configuration.md has them all' : `did you mean ${near}?`;
     return `${name} in .env: unknown; ${advice}`;
   });
@@ -28,14 +29,6 @@ export function unknownSettings(
     if (meant !== undefined) lines.push(`${name}: unknown; did you mean ${meant}?`);
   }
   return lines;
-}
-
-/** The known name that was probably meant: a third of the letters may be wrong. */
-export function nearest(name: string, known: readonly string[]): string | undefined {
-  const asked = unprefixed(name.toUpperCase());
-  const maxDistance = Math.min(4, Math.floor(asked.length / 3));
-  if (known.includes(asked)) return asked;
-  return maxDistance === 0 ? undefined : closestMatch(asked, known, { maxDistance });
 }
 
 function slipOf(name: string, known: readonly string[]): string | undefined {

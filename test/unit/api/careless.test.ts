@@ -76,6 +76,12 @@ test('a port that is taken and a proxy that is none end the start with one clear
     code: 'invalid_config',
     message: `PORT: ${port} of 127.0.0.1 is taken by another process. Stop it, or choose another PORT (0 takes a free one).`,
   });
+  const url = await app.listen({ host: '127.0.0.1', port: 0 });
+  const { app: second } = await apiRig(t);
+  await assert.rejects(listen(second as never, { host: '127.0.0.1', port: Number(new URL(url).port) }), {
+    code: 'invalid_config',
+    message: `PORT: a trivec server runs at ${url} already. Use it, stop it, or choose another PORT (0 takes a free one).`,
+  });
   for (const TRUSTED_PROXIES of ['10.0.0.0/99', 'fe:dc', '1.2.3'])
     assert.throws(() => trustedProxies(loadConfig({ TRUSTED_PROXIES })), {
       code: 'invalid_config',

@@ -3,12 +3,17 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { ApiError } from '../../../apps/cli/src/apiError.ts';
 import type { JobView } from '../../../apps/cli/src/apiTypes.ts';
+import { resumeHint } from '../../../apps/cli/src/commands/embed.ts';
+import { checkText } from '../../../apps/cli/src/commands/modelText.ts';
 import { summary } from '../../../apps/cli/src/commands/report.ts';
-import { defaultUrl } from '../../../apps/cli/src/connect.ts';
 import { formatBytes, formatDuration, formatTable, shorten } from '../../../apps/cli/src/format.ts';
 import { errorLine } from '../../../apps/cli/src/run.ts';
 import { describe } from '../../../apps/cli/src/watch.ts';
+import { loadConfig } from '../../../packages/core/src/config.ts';
+import { defaultUrl } from '../../../packages/core/src/defaultUrl.ts';
 import { TrivecError } from '../../../packages/core/src/errors.ts';
+import { describeModelFolder } from '../../../packages/core/src/models/folder.ts';
+import { locateModel } from '../../../packages/core/src/models/locate.ts';
 
 const JOB: JobView = {
   id: 'j1',
@@ -19,6 +24,7 @@ const JOB: JobView = {
   tokens: 54_321,
   tokensPerSecond: 1234.5,
   etaSeconds: 65,
+  waitingFor: null,
   createdAt: '2024-01-01T00:00:00.000Z',
   startedAt: '2024-01-01T00:00:01.000Z',
   finishedAt: null,
@@ -100,4 +106,35 @@ test('errors are one line with code, param and request', () => {
   assert.equal(errorLine(new Error('boom'), false), 'trivec: boom');
   assert.equal(errorLine(new Error('This operation was aborted'), true), 'Interrupted.');
   assert.equal(errorLine(new ApiError('interrupted', 0, 'Job x goes on.'), true), 'Job x goes on.');
+});
+
+test('whoever interrupts a job is told that it goes on, and how to follow or end it', () => {
+  const config = loadConfig({ PORT: '81', DATA_DIR: 'd' });
+  const hint = (url: string, inProcess = false) =>
+    resumeHint({ client: { url }, inProcess }, 'j1', config, undefined).split('\n');
+  assert.deepEqual(hint('http://127.0.0.1:81'), [
+    'Interrupted. Job j1 goes on at http://127.0.0.1:81.',
+    '  Follow it:  npx trivec watch j1',
+    '  Results:    npx trivec results j1 --out DIR',
+    '  End it:     npx trivec cancel j1',
+  ]);
+  assert.equal(hint('http://h:9')[3], '  End it:     npx trivec cancel j1 --url http://h:9');
+  assert.match(hint('http://127.0.0.1:4711', true).join(), /kept in d and goes on .*cancel j1$/);
+});
+
+test('a model is described in words, and a mistyped name gets the nearest', async () => {
+  const located = await locateModel('trivec-mini', loadConfig({}));
+  const model = await describeModelFolder(located.folder!, located);
+  const test = { outcome: 'passed', detail: '3 values', maxDifference: 0.000123 } as const;
+  const text = checkText({ model, info: model.info, device: 'cpu', test });
+  assert.match(text, /^model: +trivec-mini \(a stand-in\)$/m);
+  assert.match(text, /^gives: +dense \(352\), sparse, colbert \(128\)$/m);
+  assert.match(text, /^self-test: passed: 3 values, greatest difference 0\.00012$/m);
+  assert.doesNotMatch(text, /[{}[\]]|undefined|null/);
+  for (const [name, message] of [
+    ['trivec-mni', /^There is no model trivec-mni\. Did you mean trivec-mini\? `npx trivec models` lists/],
+    ['BGE-M4', /Did you mean BAAI\/bge-m3\?/],
+    ['nothing-like-it', /^There is no model nothing-like-it\. `npx trivec models` lists/],
+  ] as const)
+    await assert.rejects(locateModel(name, loadConfig({})), { code: 'invalid_model', message });
 });

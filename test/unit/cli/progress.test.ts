@@ -31,6 +31,28 @@ test('without a terminal: plain lines, none twice, the last state always', () =>
   );
 });
 
+test('without a terminal: 100 % is no news because the rate has changed', () => {
+  const { stream: target, text } = stream(false);
+  const line = { label: 'l', show: String, total: 2, stream: target, lineIntervalMs: 0 };
+  const progress = openProgress(line);
+  progress.update(1, '9 tokens/s');
+  progress.update(1, '8 tokens/s');
+  progress.update(2, '7 tokens/s');
+  progress.update(2, '6 tokens/s');
+  progress.update(2, 'waits for Qdrant: 503');
+  progress.stop();
+  assert.equal(text(), 'l 50% 1 · 9 tokens/s\nl 100% 2 · 7 tokens/s\nl 100% 2 · waits for Qdrant: 503\n');
+  const quick = stream(false);
+  const another = openProgress({ ...line, stream: quick.stream, lineIntervalMs: 60_000 });
+  for (const [done, note] of [
+    [2, '5 tokens/s'],
+    [2, 'completed'],
+  ] as const)
+    another.update(done, note);
+  another.stop();
+  assert.equal(quick.text(), 'l 100% 2 · completed\n');
+});
+
 test('an unknown total has no percentage', () => {
   const { stream: target, text } = stream(false);
   const progress = openProgress({ label: 'sending', show: String, total: undefined, stream: target });

@@ -22,6 +22,7 @@ test('--target reaches the server with the collection, and is refused without on
     const sent = await trivec(...command, '--collection', 'c');
     assert.equal(sent.code, 1);
     assert.match(sent.err, /QDRANT_TARGETS has no "eu"/);
+    assert.doesNotMatch(sent.err, /sending/);
     const alone = await trivec(...command);
     assert.equal(alone.code, 2);
     assert.match(alone.err, /--target needs --collection/);

@@ -289,8 +289,8 @@ test('the precision picks the file, and is part of the name', async () => {
 
 test('what is none of these is told what there is', async () => {
   const cases = {
-    'tiny-m4': /trivec-mini, tiny-.*BAAI\/bge-m3/,
-    constructor: /trivec-mini, tiny-.*BAAI\/bge-m3/,
+    'tiny-m4': /Did you mean tiny-m3\?.*npx trivec models/,
+    constructor: /no model constructor\. `npx trivec models` lists/,
     '../models/tiny-m3': /no folder \/.*models\/tiny-m3/,
     './nowhere': /no folder \/.*nowhere/,
   };

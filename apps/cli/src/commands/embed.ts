@@ -1,3 +1,5 @@
+import type { Config } from '@trivec/core/config';
+import { defaultUrl } from '@trivec/core/defaultUrl';
 import { TrivecError } from '@trivec/core/errors';
 import { ApiError } from '../apiError.ts';
 import type { JobRequest, ResultFormat } from '../apiTypes.ts';
@@ -55,6 +57,8 @@ export function embed(context: CommandContext, path: string, options: EmbedOptio
         },
       );
     }
+    // A mistake in the options is told now, not after gigabytes are sent.
+    await connection.client.checkRequest(requestOf(options), context);
     if (options.dryRun) return estimate(context, connection, path, options);
     const { answer: id, tally } = await send(context, path, options, (lines) =>
       connection.client.submit(lines, requestOf(options), context),
@@ -155,21 +159,27 @@ async function finish(
     return await reportEnd(context, connection, job, options);
   } catch (error) {
     if (!context.signal.aborted) throw error;
-    throw interrupted(resumeHint(connection, id, context.config.dataDir, options.out));
+    throw interrupted(resumeHint(connection, id, context.config, options.out));
   }
 }
 
-/** How to go on with a job that this process no longer follows. */
+/** How to go on with a job that this process no longer follows, or not. */
 export function resumeHint(
-  { client, inProcess }: Connection,
+  { client, inProcess }: Pick<Connection, 'inProcess'> & { client: { url: string } },
   id: string,
-  dataDir: string,
+  config: Pick<Config, 'dataDir' | 'host' | 'port'>,
   out: string | undefined,
 ): string {
-  const results = `npx trivec results ${id} --out ${out ?? 'DIR'}`;
-  return inProcess
-    ? `Interrupted. Job ${id} is kept in ${dataDir} and goes on with: npx trivec watch ${id} (or npm start). Then: ${results}`
-    : `Interrupted. Job ${id} goes on at ${client.url}. Follow it: npx trivec watch ${id}. Its results: ${results}`;
+  const at = inProcess || client.url === defaultUrl(config) ? '' : ` --url ${client.url}`;
+  const what = inProcess
+    ? `Job ${id} is kept in ${config.dataDir} and goes on with the next command, or npm start.`
+    : `Job ${id} goes on at ${client.url}.`;
+  return [
+    `Interrupted. ${what}`,
+    `  Follow it:  npx trivec watch ${id}${at}`,
+    `  Results:    npx trivec results ${id} --out ${out ?? 'DIR'}${at}`,
+    `  End it:     npx trivec cancel ${id}${at}`,
+  ].join('\n');
 }
 
 export function interrupted(message: string): ApiError {

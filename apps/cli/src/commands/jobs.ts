@@ -75,7 +75,7 @@ export function watch(context: CommandContext, id: string, options: WatchOptions
       return await reportEnd(context, connection, job, options);
     } catch (error) {
       if (!context.signal.aborted) throw error;
-      throw interrupted(resumeHint(connection, id, context.config.dataDir, options.out));
+      throw interrupted(resumeHint(connection, id, context.config, options.out));
     }
   });
 }

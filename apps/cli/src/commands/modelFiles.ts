@@ -1,10 +1,10 @@
 import { createEngine } from '@trivec/core/engine/engine';
 import { TrivecError } from '@trivec/core/errors';
 import { readCatalog } from '@trivec/core/models/catalog';
-import { checkPrecision, type PrecisionCheck } from '@trivec/core/models/comparePrecision';
+import { checkPrecision } from '@trivec/core/models/comparePrecision';
 import { describeModel } from '@trivec/core/models/describe';
 import type { ComparedDtype } from '@trivec/core/models/dtypes';
-import { describeModelFolder, type ModelDescription } from '@trivec/core/models/folder';
+import { describeModelFolder } from '@trivec/core/models/folder';
 import { findCached, type HubConfig, pullModel } from '@trivec/core/models/hub';
 import { BUILT_IN, type LocatedModel, locateModel, namesIn } from '@trivec/core/models/locate';
 import { rewriteModel } from '@trivec/core/models/rewritten';
@@ -12,6 +12,7 @@ import { selfTest } from '@trivec/core/models/selfTest';
 import type { RewrittenDtype } from '@trivec/core/onnx/quantize';
 import { type CommandContext, EXIT, print, printJson, say } from '../context.ts';
 import { formatCount, formatTable } from '../format.ts';
+import { checkReport, checkText, precisionText } from './modelText.ts';
 
 const QUIET = { info: () => {}, warn: () => {}, error: () => {} };
 
@@ -135,16 +136,16 @@ export async function check(
   if (options.dtype !== undefined) {
     const report = await checkPrecision(name, options.dtype, config, QUIET);
     if (options.json) printJson(context, report);
-    else for (const line of linesOf(flat(report))) print(context, line);
+    else print(context, precisionText(report));
     return EXIT.done;
   }
   const model = await describeModel(name, config, QUIET);
   const engine = await createEngine({ model, config, logger: QUIET });
   try {
     const test = await selfTest(engine, model);
-    const report = { ...factsOf(model), ...engine.model, device: engine.device, selfTest: test };
-    if (options.json) printJson(context, report);
-    else for (const line of linesOf(report)) print(context, line);
+    const checked = { model, info: engine.model, device: engine.device, test };
+    if (options.json) printJson(context, checkReport(checked));
+    else print(context, checkText(checked));
     return test.outcome === 'failed' ? EXIT.failed : EXIT.done;
   } finally {
     await engine.close();
@@ -182,38 +183,6 @@ async function pulled({ hub }: LocatedModel, config: HubConfig): Promise<string>
     'invalid_model',
     `${hub?.repo} is not on this machine; npx trivec models pull brings it.`,
   );
-}
-
-/** `{dense: {minCosine}}` as `{'dense minCosine'}`, figures rounded for reading. */
-function flat(report: PrecisionCheck): Record<string, unknown> {
-  const shown = (value: unknown) => (typeof value === 'number' ? Number(value.toPrecision(6)) : value);
-  return Object.fromEntries(
-    Object.entries(report).flatMap(([name, value]) =>
-      typeof value === 'object'
-        ? Object.entries(value as object).map(([part, figure]) => [`${name} ${part}`, shown(figure)])
-        : [[name, shown(value)]],
-    ),
-  );
-}
-
-function factsOf(model: ModelDescription) {
-  const { folder, graphFile, addedHeadsFolder, heads, inputs, paddingSide } = model;
-  return {
-    folder,
-    graph: graphFile,
-    inputs: inputs.map((input) => input.name),
-    headsAdded: addedHeadsFolder !== undefined,
-    pooling: heads.dense?.pooling ?? null,
-    paddingSide,
-  };
-}
-
-function linesOf(report: Record<string, unknown>): string[] {
-  const width = Math.max(16, ...Object.keys(report).map((name) => name.length + 2));
-  return Object.entries(report).map(([name, value]) => {
-    const shown = typeof value === 'string' ? value : JSON.stringify(value);
-    return `${`${name}:`.padEnd(width)}${shown}`;
-  });
 }
 
 function mebibytes(bytes: number): string {

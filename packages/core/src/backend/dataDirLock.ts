@@ -12,13 +12,15 @@ export interface DataDirLock {
 interface Holder {
   pid: number;
   since: string;
+  /** Once it listens. */
+  url?: string;
 }
 
 /**
  * Takes DATA_DIR for this process, creating it (0700) where it is missing. A database folder opened twice
  * loses rows without an error, so the lock must be one that dies with its process and leaves nothing stale:
  * an exclusive SQLite transaction, which is a lock of the operating system.
- * Throws `data_dir_in_use` with the pid of the holder, or `invalid_config` where the folder can't be used.
+ * Throws `data_dir_in_use` with the pid and the address of the holder, or `invalid_config` where the folder can't be used.
  */
 export function lockDataDir(dataDir: string): DataDirLock {
   const holderFile = join(dataDir, 'lock.json');
@@ -35,15 +37,15 @@ export function lockDataDir(dataDir: string): DataDirLock {
     database.close();
     if (!/locked|busy/i.test((error as Error).message)) throw unusable(dataDir, error);
     const holder = readHolder(holderFile);
-    const who = holder ? `process ${holder.pid} since ${holder.since}` : 'another process';
+    const address = holder?.url === undefined ? '' : `, the server at ${holder.url}`;
+    const who = holder ? `process ${holder.pid} since ${holder.since}${address}` : 'another process';
     throw new TrivecError(
       'data_dir_in_use',
       `DATA_DIR ${resolve(dataDir)} is in use by ${who}. Stop it, talk to its API instead, or choose another DATA_DIR.`,
       { param: 'DATA_DIR' },
     );
   }
-  const holder: Holder = { pid: process.pid, since: new Date().toISOString() };
-  writeFileSync(holderFile, JSON.stringify(holder), { mode: 0o600 });
+  writeHolder(holderFile, { pid: process.pid, since: new Date().toISOString() });
   let closed = false;
   return {
     close() {
@@ -55,10 +57,22 @@ export function lockDataDir(dataDir: string): DataDirLock {
   };
 }
 
+/** Whoever wants the folder that this process holds is told where it listens. */
+export function announceUrl(dataDir: string, url: string): void {
+  const file = join(dataDir, 'lock.json');
+  const holder = readHolder(file);
+  if (holder?.pid === process.pid) writeHolder(file, { ...holder, url });
+}
+
+function writeHolder(file: string, holder: Holder): void {
+  writeFileSync(file, JSON.stringify(holder), { mode: 0o600 });
+}
+
 function readHolder(file: string): Holder | undefined {
   try {
-    const { pid, since } = JSON.parse(readFileSync(file, 'utf8')) as Partial<Holder>;
-    return typeof pid === 'number' && typeof since === 'string' ? { pid, since } : undefined;
+    const { pid, since, url } = JSON.parse(readFileSync(file, 'utf8')) as Partial<Holder>;
+    if (typeof pid !== 'number' || typeof since !== 'string') return undefined;
+    return { pid, since, ...(typeof url === 'string' && { url }) };
   } catch {
     return undefined;
   }

@@ -11,6 +11,8 @@ import { SHOWN_ERRORS } from './stateMachine.ts';
 
 export interface DryRunDeps {
   config: IntakeLimits;
+  /** Throws where the destination would refuse the job; changes nothing there. */
+  checkDestination(options: JobOptions): Promise<unknown>;
   tokenize(task: TokenizeTask): Promise<ReplyTo<TokenizeTask>>;
   /** Of all workers of the model together; 0 where none has measured any. */
   tokensPerSecond: number;
@@ -33,10 +35,11 @@ const TEXTS_A_TASK = 32;
 /**
  * Reads everything and stores nothing: what the job would be, and what it would refuse. Tokens are those of a random
  * sample of 256 texts, the same for the same documents. Throws what concerns the whole: `no_documents`, limits,
- * options, a body that breaks off.
+ * options, a destination that would not take it, a body that breaks off.
  */
 export async function dryRun(deps: DryRunDeps, input: DryRunInput): Promise<DryRunReport> {
   const options = resolveOptions(input.options, input.model);
+  await deps.checkDestination(options);
   const refused: DryRunReport['refused'] = { total: 0, byCode: {}, first: [] };
   const sample = new Sample();
   let textBytes = 0;

@@ -156,7 +156,11 @@ function withRetention(options: JobOptions, { jobRetentionMs = 0 }: IntakeDeps['
   return { ...options, retentionMs: jobRetentionMs };
 }
 
-function pinnedModel({ model }: SubmitInput, { outputs, dimensions }: JobOptions): JobRecord['model'] {
+/** What of the model a job keeps. */
+export function pinnedModel(
+  { model }: Pick<SubmitInput, 'model'>,
+  { outputs, dimensions }: JobOptions,
+): JobRecord['model'] {
   const { name, fingerprint, denseDims, colbertDims } = model;
   return {
     name,

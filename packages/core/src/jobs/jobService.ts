@@ -11,12 +11,12 @@ import type { Logger } from '../telemetry/logger.ts';
 import { listCursor, listPosition } from './cursor.ts';
 import { dryRun } from './dryRun.ts';
 import { readErrors } from './errorsList.ts';
-import { type IntakeInput, submitJob } from './intake.ts';
+import { type IntakeInput, pinnedModel, submitJob } from './intake.ts';
 import { JobQueues } from './jobQueues.ts';
-import { inputPrefix, resultsPrefix } from './keys.ts';
+import { inputPrefix, newJobId, resultsPrefix } from './keys.ts';
 import { Ledger, type LedgerResult } from './ledger.ts';
 import { Room } from './limits.ts';
-import type { DocumentError, JobRecord } from './records.ts';
+import type { DocumentError, JobOptions, JobRecord } from './records.ts';
 import { readResults } from './results.ts';
 import { planRetry } from './retry.ts';
 import { searchJob } from './search.ts';
@@ -118,7 +118,15 @@ export class JobService {
       input.model.maxTokens,
       ...workers.flatMap(({ maxBulkTokens }) => maxBulkTokens ?? []),
     );
-    return dryRun({ config, tokenize, tokensPerSecond, maxTextTokens }, this.readable(input));
+    const checkDestination = async (options: JobOptions) =>
+      options.destination &&
+      planSink(this.deps.qdrant, options.destination, {
+        jobId: newJobId(Date.now()),
+        outputs: options.outputs,
+        ...pinnedModel(input, options),
+      });
+    const deps = { config, tokenize, checkDestination, tokensPerSecond, maxTextTokens };
+    return dryRun(deps, this.readable(input));
   }
 
   /** A source that is only named becomes one to read; the name is what makes two requests the same. */

@@ -3,6 +3,7 @@ import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Config } from '../config.ts';
 import { TrivecError } from '../errors.ts';
+import { nearest } from '../nearest.ts';
 import { type CatalogEntry, FILE_DTYPES, findInCatalog, readCatalog, shortName } from './catalog.ts';
 import type { GraphChoice } from './graphFile.ts';
 import type { HubModel } from './hub.ts';
@@ -58,9 +59,16 @@ export async function locateModel(name: string, config: LocateConfig): Promise<L
   const known = [...Object.keys(BUILT_IN), ...(await namesIn(config.modelsDir)), ...catalog.keys()];
   throw new TrivecError(
     'invalid_model',
-    `There is no model ${name}; known are ${known.join(', ')}, a folder's path, or a hub id like org/name.`,
+    `There is no model ${name}. ${didYouMean(name, known)}\`npx trivec models\` lists the names; a folder's path or a hub id like org/name will do, too.`,
     { param: 'MODEL' },
   );
+}
+
+function didYouMean(name: string, known: readonly string[]): string {
+  // The first of a short name is the one that it stands for (findInCatalog).
+  const short = new Map(known.toReversed().map((one) => [shortName(one), one]));
+  const near = nearest(name, [...short.keys()]);
+  return near === undefined ? '' : `Did you mean ${short.get(near)}? `;
 }
 
 async function findFolder(
