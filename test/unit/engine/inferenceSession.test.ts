@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { DeviceBatch } from '@trivec/core/engine/device';
@@ -38,6 +41,24 @@ test('a thread that dies again and again is not started for ever', async () => {
     await session.run(batch([666])).catch((error: { failure: string }) => failures.push(error.failure));
   assert.deepEqual(failures, [...Array(6).fill('died'), 'unavailable', 'unavailable']);
   await session.close();
+});
+
+test('a run waits while starting again fails, and is given up with the last start', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'trivec-starts-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const threadUrl = new URL('../../support/failingStarts.ts', import.meta.url);
+  const graphFile = join(folder, 'starts.json');
+  for (const heals of [true, false]) {
+    writeFileSync(graphFile, JSON.stringify({ starts: 0, heals }));
+    const session = await InferenceSession.open({ ...model, graphFile }, { ...options, threadUrl });
+    const died = session.run(batch([666]));
+    await assert.rejects(died, { failure: 'died' });
+    const waiting = session.run(batch([1]));
+    if (heals) assert.equal((await waiting).vectors[0]?.tokens, 1);
+    else await assert.rejects(waiting, { failure: 'unavailable' });
+    assert.equal(JSON.parse(readFileSync(graphFile, 'utf8')).starts, heals ? 4 : 6);
+    await session.close();
+  }
 });
 
 test('closing twice, also before anything ran, ends the thread', async () => {

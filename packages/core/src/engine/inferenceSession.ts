@@ -75,9 +75,9 @@ export class InferenceSession implements Device {
         for (const refusal of message.refused)
           this.#options.logger.info({ ...refusal, gpuSeen: seesNvidiaGpu() }, 'device not available');
         resolve();
-      } else if (message.type === 'unusable') reject(unusable(this.#model, message.refused));
+      } else if (message.type === 'unusable') failure = unusable(this.#model, message.refused);
       else if (message.type === 'invalid')
-        reject(new TrivecError('invalid_model', `The model in ${this.#model.folder}: ${message.message}`));
+        failure = new TrivecError('invalid_model', `The model in ${this.#model.folder}: ${message.message}`);
       else this.#hear(message);
     });
     worker.on('error', (error) => {
@@ -85,10 +85,11 @@ export class InferenceSession implements Device {
     });
     worker.on('exit', (code) => {
       exit.resolve();
+      const ended = `The inference thread ended (code ${code}).`;
       reject(
-        new TrivecError('device_unavailable', `The inference thread ended (code ${code}).`, {
-          cause: failure,
-        }),
+        failure instanceof TrivecError
+          ? failure
+          : new TrivecError('device_unavailable', ended, { cause: failure }),
       );
       if (this.#worker === worker) this.#onExit(code, failure);
     });
@@ -155,11 +156,7 @@ export class InferenceSession implements Device {
     { texts, wants, secondFrom }: DeviceBatch,
     onPassed: () => void = () => {},
   ): Promise<DeviceResult> {
-    try {
-      await this.#started;
-    } catch (cause) {
-      throw new DeviceError('unavailable', 'The inference thread cannot be started again.', { cause });
-    }
+    await this.#untilStarted();
     const worker = this.#worker;
     if (this.#closed || worker === undefined) throw new DeviceError('unavailable', 'The engine is closed.');
     const batch = packBatch(texts, wants, secondFrom);
@@ -169,6 +166,19 @@ export class InferenceSession implements Device {
     const message: ToThread = { type: 'run', batch };
     worker.postMessage(message, [batch.ids.buffer as ArrayBuffer]);
     return promise;
+  }
+
+  /** A start that fails is followed by another, up to MAX_DEATHS: what waits, waits for that one. */
+  async #untilStarted(): Promise<void> {
+    for (;;) {
+      const started = this.#started;
+      try {
+        return await started;
+      } catch (cause) {
+        if (started === this.#started)
+          throw new DeviceError('unavailable', 'The inference thread cannot be started again.', { cause });
+      }
+    }
   }
 
   async close(): Promise<void> {

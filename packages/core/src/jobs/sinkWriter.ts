@@ -98,7 +98,12 @@ export function startSinkWriter(target: QdrantTarget): SinkWriter {
             reject(error);
           },
         });
-        worker.postMessage({ type: 'write', id, task } satisfies ToWriter, movable(task));
+        try {
+          worker.postMessage({ type: 'write', id, task } satisfies ToWriter, movable(task));
+        } catch (error) {
+          pending.get(id)?.reject(error);
+          pending.delete(id);
+        }
       }),
     close: async () => {
       const worker = thread;
