@@ -10,11 +10,23 @@ export interface OutboxDeps {
   logger: Logger;
 }
 
-const DELIVERIES_AT_ONCE = 8;
+const MAX_DELIVERIES = 16;
+const MAX_DELIVERIES_OF_ONE = 4;
 
-/** Delivers what ended jobs have to tell. A receiver that is slow or away holds up nobody but itself. */
+interface Receiver {
+  /** The end that each job has to tell, by job. No more than there are ended jobs that have not told it. */
+  waiting: Map<string, number>;
+  running: number;
+}
+
+/**
+ * Delivers what ended jobs have to tell. Receivers (an origin each) take turns and have a share of their own, so that
+ * one that is slow or away holds up little but itself.
+ */
 export class Outbox {
   private readonly deps: OutboxDeps;
+  private readonly receivers = new Map<string, Receiver>();
+  /** By job. */
   private readonly running = new Map<string, Promise<void>>();
   private readonly closing = new AbortController();
 
@@ -22,36 +34,62 @@ export class Outbox {
     this.deps = deps;
   }
 
-  /** Begins a delivery that is due; does not wait for it. */
-  offer(job: JobRecord, nowMs: number): void {
-    const delivery = job.webhook?.delivery;
+  /** Begins a delivery that is due, or lets it wait for its turn; does not wait for it. */
+  offer({ id, webhook }: JobRecord, nowMs: number): void {
+    const delivery = webhook?.delivery;
     if (delivery?.state !== 'pending' || delivery.nextAtMs > nowMs || this.closing.signal.aborted) return;
-    if (this.running.size >= DELIVERIES_AT_ONCE || this.running.has(job.id)) return;
-    const run = this.deliver(job)
-      .catch((error: unknown) => {
-        this.deps.logger.warn(
-          { err: error, jobId: job.id },
-          'a webhook delivery was not recorded; it is repeated',
-        );
-      })
-      .finally(() => this.running.delete(job.id));
-    this.running.set(job.id, run);
+    if (this.running.has(id)) return;
+    const { origin } = new URL(webhook!.url);
+    const receiver = this.receivers.get(origin) ?? { waiting: new Map(), running: 0 };
+    this.receivers.set(origin, receiver);
+    receiver.waiting.set(id, webhook!.closings);
+    this.beginOne(origin, receiver);
   }
 
-  /** Resolves when nothing is under way. */
+  /** Resolves when nothing waits or is under way. */
   async settle(): Promise<void> {
-    await Promise.all(this.running.values());
+    while (this.running.size > 0) await Promise.all(this.running.values());
   }
 
   /** Gives up what is under way: it counts as failed and is repeated. Idempotent. */
   async close(): Promise<void> {
     this.closing.abort();
+    this.receivers.clear();
     await this.settle();
   }
 
-  private async deliver({ id, webhook }: JobRecord): Promise<void> {
+  private beginOne(origin: string, receiver: Receiver): void {
+    const [next] = receiver.waiting;
+    if (next === undefined || receiver.running >= MAX_DELIVERIES_OF_ONE) return;
+    if (this.running.size >= MAX_DELIVERIES) return;
+    const [id, closing] = next;
+    receiver.waiting.delete(id);
+    receiver.running++;
+    const run = this.deliver(id, closing)
+      .catch((error: unknown) => {
+        this.deps.logger.warn(
+          { err: error, jobId: id },
+          'a webhook delivery was not recorded; it is repeated',
+        );
+      })
+      .finally(() => {
+        this.running.delete(id);
+        receiver.running--;
+        this.passOn(origin, receiver);
+      });
+    this.running.set(id, run);
+  }
+
+  /** Gives the room that a delivery has left to who waits the longest. */
+  private passOn(origin: string, receiver: Receiver): void {
+    if (this.closing.signal.aborted) return;
+    this.receivers.delete(origin);
+    if (receiver.waiting.size > 0 || receiver.running > 0) this.receivers.set(origin, receiver);
+    for (const [other, waiter] of this.receivers) this.beginOne(other, waiter);
+  }
+
+  private async deliver(id: string, closing: number): Promise<void> {
     const { ledger, sender, logger } = this.deps;
-    const closing = webhook!.closings;
     const begun = await ledger.applyToJob(id, { type: 'webhook', closing, outcome: 'begun' });
     if (!begun.ok) return;
     const { job } = begun;
