@@ -9,23 +9,23 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { openBackend } from '@trivec/core/backend/open';
 import { loadConfig } from '@trivec/core/config';
 import type { ModelInfo } from '@trivec/core/models/modelInfo';
 import { createLogger } from '@trivec/core/telemetry/logger';
 import { Redis } from 'ioredis';
 import { freePort, keep, nodeProgram, redisProgram } from './chaos/processes.ts';
+import { numberFlag, parseFlags } from './speed/flags.ts';
 
-const { values } = parseArgs({
+const { values } = parseFlags({
   options: {
     documents: { type: 'string', default: '1000000' },
     characters: { type: 'string', default: '500' },
     json: { type: 'string' },
   },
 });
-const documents = Number(values.documents);
-const characters = Number(values.characters);
+const documents = numberFlag('documents', values.documents, 1);
+const characters = numberFlag('characters', values.characters, 1);
 
 const MODEL: ModelInfo = {
   kind: 'embedding',

@@ -30,7 +30,7 @@ const size = flags.choice('model', Object.keys(BENCH_SIZES) as (keyof typeof BEN
 const dtype = flags.choice('dtype', DTYPES);
 const seconds = flags.number('seconds', 1);
 const tokens = flags.number('tokens', 3);
-const clientCounts = flags.list('clients').map(Number);
+const clientCounts = flags.numbers('clients', 1);
 const backends = BACKENDS.filter((name) => flags.list('backends').includes(name));
 const { maxBulkBatchMs } = loadConfig({});
 const loadBefore = loadavg();

@@ -5,12 +5,12 @@
  */
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { BatchLimits } from '@trivec/core/engine/batchLimits';
 import { CPU_BUDGETS } from '@trivec/core/engine/calibrate';
 import { chooseBudget } from '@trivec/core/engine/chooseBudget';
 import { fitCost } from '@trivec/core/engine/costModel';
 import { sweep } from '@trivec/core/engine/sweep';
+import { numberFlag, parseFlags } from './speed/flags.ts';
 import {
   flopsPerToken,
   makeModelFolder,
@@ -29,7 +29,7 @@ import {
   paddingEfficiency,
 } from './speed/texts.ts';
 
-const { values: flags } = parseArgs({
+const { values: flags } = parseFlags({
   options: {
     texts: { type: 'string', default: '64' },
     rounds: { type: 'string', default: '5' },
@@ -37,8 +37,11 @@ const { values: flags } = parseArgs({
     'max-bulk-batch-ms': { type: 'string', default: '500' },
   },
 });
+const maxBatchMs = numberFlag('max-bulk-batch-ms', flags['max-bulk-batch-ms'], 1);
+const maxRounds = numberFlag('rounds', flags.rounds, 1);
+const seconds = numberFlag('seconds', flags.seconds);
 const loadBefore = loadavg();
-const lengths = logNormalLengths(Number(flags.texts));
+const lengths = logNormalLengths(numberFlag('texts', flags.texts, 1));
 const realTokens = lengths.reduce((sum, tokens) => sum + tokens, 0);
 
 await withFolder(async (folder) => {
@@ -47,7 +50,10 @@ await withFolder(async (folder) => {
   const gigaflopsPerSecond = await measureMatMul();
   await runBatches(session, [[64]]);
   // As the engine finds its own.
-  const limits = { maxTokens: Math.max(...lengths), maxBatchMs: Number(flags['max-bulk-batch-ms']) };
+  const limits = {
+    maxTokens: Math.max(...lengths),
+    maxBatchMs,
+  };
   const samples = await sweep(
     async ({ count, length }) => (await runBatches(session, [Array(count).fill(length)])) * 1000,
     { ...limits, budgets: CPU_BUDGETS },
@@ -66,10 +72,10 @@ await withFolder(async (folder) => {
   };
   const none = () => Object.fromEntries(Object.keys(ways).map((way) => [way, [] as number[]]));
   const [speeds, processorMs] = [none(), none()];
-  const endAtMs = performance.now() + Number(flags.seconds) * 1000;
+  const endAtMs = performance.now() + seconds * 1000;
   let rounds = 0;
   let longestRoundMs = 0;
-  while (rounds < Number(flags.rounds) && performance.now() + longestRoundMs < endAtMs) {
+  while (rounds < maxRounds && performance.now() + longestRoundMs < endAtMs) {
     const startedAtMs = performance.now();
     const turns = Object.entries(ways);
     for (const [way, batches] of rounds % 2 === 0 ? turns : turns.toReversed()) {

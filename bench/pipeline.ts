@@ -30,6 +30,8 @@ const flags = readFlags({
 const backend = flags.choice('backend', BACKENDS);
 const size = flags.choice('model', Object.keys(BENCH_SIZES) as (keyof typeof BENCH_SIZES)[]);
 const dtype = flags.choice('dtype', DTYPES);
+const lengthsWanted = logNormalLengths(flags.number('texts', 1));
+const budgets = flags.numbers('budgets', 1);
 const rounds = flags.number('rounds', 1);
 const endAtMs = performance.now() + flags.number('seconds', 1) * 1000;
 const wantsProfile = flags.choice('profile', ['yes', 'no']) === 'yes';
@@ -37,7 +39,7 @@ const loadBefore = loadavg();
 
 await withFolder(async (folder) => {
   const model = await makeBenchModel(join(folder, 'model'), size, dtype);
-  const texts = textsOf(logNormalLengths(flags.number('texts', 1)), model.words);
+  const texts = textsOf(lengthsWanted, model.words);
   const tokenizeAtMs = performance.now();
   const encoded = await model.tokenizer.encode(texts, { maxTokens: 2048 });
   const tokenizeSeconds = (performance.now() - tokenizeAtMs) / 1000;
@@ -108,7 +110,7 @@ async function sweepBudgets(
 ): Promise<SweepRow[]> {
   await runBatches(session, [[512], [64, 64, 64, 64]]);
   const rows: SweepRow[] = [];
-  for (const budget of flags.list('budgets').map(Number)) {
+  for (const budget of budgets) {
     const batches = packAsEngine(lengths, budget);
     const seconds = await runBatches(session, batches);
     rows.push({ budget, tokensPerSecond: Math.round(realTokens / seconds), batches: batches.length });

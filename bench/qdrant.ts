@@ -10,7 +10,6 @@ import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { loadConfig } from '../packages/core/src/config.ts';
 import type { WriteTask } from '../packages/core/src/jobs/sinkWrite.ts';
 import { startSinkWriter } from '../packages/core/src/jobs/sinkWriter.ts';
@@ -24,6 +23,7 @@ import { columnsOf } from '../packages/core/src/vectors/resultColumns.ts';
 import { OUTPUTS, type TextVectors } from '../packages/core/src/vectors/types.ts';
 import { numbers } from '../test/support/sinkDocuments.ts';
 import { measureStandstill, standstillTable } from './qdrantStandstill.ts';
+import { numberFlag, parseFlags } from './speed/flags.ts';
 
 const DIMS = 1024;
 const ROWS = 128;
@@ -34,7 +34,7 @@ const COLBERT_SHARD = 32;
 /** What one batch takes on the pretended device. */
 const BATCH_MS = 20;
 
-const { values: options } = parseArgs({
+const { values: options } = parseFlags({
   options: {
     documents: { type: 'string', default: '2000' },
     'standstill-documents': { type: 'string', default: '400' },
@@ -176,8 +176,10 @@ async function measure(
   };
 }
 
-const count = Number(options.documents);
-const endAtMs = performance.now() + Number(options.seconds) * 1000;
+const count = numberFlag('documents', options.documents);
+const standstillDocuments = numberFlag('standstill-documents', options['standstill-documents']);
+const rounds = numberFlag('rounds', options.rounds, 1);
+const endAtMs = performance.now() + numberFlag('seconds', options.seconds) * 1000;
 const child = fork(new URL('./qdrantDoubleProcess.ts', import.meta.url), { stdio: 'inherit' });
 const [doubleUrl] = (await once(child, 'message')) as [string];
 const { QDRANT_TEST_URL: realUrl, QDRANT_TEST_GRPC_URL: grpcUrl } = process.env;
@@ -191,8 +193,8 @@ for (const server of count > 0 ? servers : [])
 console.table(rows);
 console.log(`the device's time, with the ${realUrl ? 'real server' : 'double'} as Qdrant, by REST`);
 const standstill = await measureStandstill(realUrl || doubleUrl, {
-  documents: Number(options['standstill-documents']),
-  rounds: Number(options.rounds),
+  documents: standstillDocuments,
+  rounds,
   endAtMs,
 });
 console.table(standstillTable(standstill));

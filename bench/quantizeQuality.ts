@@ -10,7 +10,6 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { encodeSamples } from '@trivec/core/models/rewritten';
 import { loadTokenizer } from '@trivec/core/models/tokenizer';
 import { type RewriteOptions, rewriteModelFile, rewriteWith } from '@trivec/core/onnx/quantize';
@@ -20,8 +19,9 @@ import { openCollection } from './quality/collection.ts';
 import { evaluate, mean, type Scored } from './quality/metrics.ts';
 import { DynamicInt8 } from './quantizeVariants.ts';
 import { embedCached, PooledModel, type Pooling } from './quantizeVectors.ts';
+import { numberFlag, parseFlags } from './speed/flags.ts';
 
-const { values: flags, positionals } = parseArgs({
+const { values: flags, positionals } = parseFlags({
   allowPositionals: true,
   options: {
     texts: { type: 'string', default: '500' },
@@ -40,7 +40,8 @@ if (folder === undefined || data === undefined) {
   process.exit(2);
 }
 const pooling = flags.pooling as Pooling;
-const maxTokens = Number(flags.tokens);
+const maxTokens = numberFlag('tokens', flags.tokens, 3);
+const count = numberFlag('texts', flags.texts, 1);
 const tokenizer = await loadTokenizer(join(folder, 'tokenizer.json'));
 const collection = await openCollection(join(data, 'scifact'), 'test');
 const documents = await Array.fromAsync(collection.documents());
@@ -92,7 +93,6 @@ const VARIANTS: Record<string, Omit<RewriteOptions, 'dtype'> & { dtype: string }
   'int8, int8 vocabulary': { dtype: 'int8', samples, vocabulary: 'int8' },
 };
 
-const count = Number(flags.texts);
 const texts = await encode([
   ...spread(
     documents.map(({ text }) => text),

@@ -24,8 +24,9 @@ const flags = readFlags({
   seconds: '270',
   'per-process': '8',
 });
-const workerCounts = flags.list('workers').map(Number);
+const workerCounts = flags.numbers('workers', 1);
 const shardsPerWorker = flags.number('shards', 1);
+const rounds = flags.number('rounds', 1);
 const perProcess = flags.number('per-process', 1);
 const endAtMs = performance.now() + flags.number('seconds', 1) * 1000;
 const loadBefore = loadavg();
@@ -48,7 +49,7 @@ try {
   const service = await startService({ backend: 'redis', env, workers: 0 });
   try {
     let longestMs = 0;
-    for (let round = 0; round < flags.number('rounds', 1); round++) {
+    for (let round = 0; round < rounds; round++) {
       if (performance.now() + longestMs > endAtMs) break;
       const startedAtMs = performance.now();
       for (const count of workerCounts) runs.get(count)!.push(await withWorkers(service, env, count));

@@ -28,6 +28,7 @@ const flags = readFlags({
 const backend = flags.choice('backend', BACKENDS);
 const size = flags.choice('model', Object.keys(BENCH_SIZES) as (keyof typeof BENCH_SIZES)[]);
 const dtype = flags.choice('dtype', DTYPES);
+const rounds = flags.number('rounds', 1);
 const clients = flags.number('clients', 1);
 const lengths = logNormalLengths(flags.number('texts', 1));
 const endAtMs = performance.now() + flags.number('seconds', 1) * 1000;
@@ -55,7 +56,7 @@ await withFolder(async (folder) => {
     await ask(textsOf(lengths.slice(0, 64), model.words, 999));
     await service.resetDelays();
     let longestMs = 0;
-    for (let round = 1; round <= flags.number('rounds', 1); round++) {
+    for (let round = 1; round <= rounds; round++) {
       if (performance.now() + longestMs > endAtMs) break;
       const startedAtMs = performance.now();
       const texts = textsOf(lengths, model.words, round);

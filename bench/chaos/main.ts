@@ -3,11 +3,11 @@
  * Exits 1 when anything was lost, doubled, miscounted or left behind.
  */
 import { randomInt } from 'node:crypto';
-import { parseArgs } from 'node:util';
+import { numberFlag, parseFlags } from '../speed/flags.ts';
 import type { QdrantChoice } from './qdrant.ts';
 import { type ChaosReport, runChaos } from './run.ts';
 
-const { values } = parseArgs({
+const { values } = parseFlags({
   options: {
     backend: { type: 'string', default: 'redis' },
     seed: { type: 'string' },
@@ -29,9 +29,9 @@ if (values.destination !== undefined && values.destination !== 'qdrant') {
   process.exit(2);
 }
 const { backend, short } = values;
-const seed = Number(values.seed ?? randomInt(2 ** 31));
-const documents = Number(values.documents ?? (short ? 3_000 : 20_000));
-const kills = Number(values.kills ?? (short ? 4 : backend === 'redis' ? 32 : 12));
+const seed = numberFlag('seed', values.seed ?? String(randomInt(2 ** 31)));
+const documents = numberFlag('documents', values.documents ?? (short ? '3000' : '20000'), 1);
+const kills = numberFlag('kills', values.kills ?? (short ? '4' : backend === 'redis' ? '32' : '12'));
 const pace = short ? { minGapMs: 300, maxGapMs: 1_500 } : { minGapMs: 500, maxGapMs: 3_000 };
 
 const qdrant = qdrantChoice();

@@ -3,13 +3,14 @@
  * that each ask again as soon as they are answered. docs/performance.md says what the flags do.
  */
 import { writeFile } from 'node:fs/promises';
+import { orExit } from '../speed/flags.ts';
 import { type Call, closedLoop } from './closedLoop.ts';
-import { type LoadOptions, readLoadOptions } from './options.ts';
+import { readLoadOptions } from './options.ts';
 import { openPoster } from './post.ts';
 import { type Ask, requestOf, surfaceOf } from './scenarios.ts';
 import { failuresOf, type Summary, summarize } from './summary.ts';
 
-const options = readOptions();
+const options = orExit(readLoadOptions, ' docs/performance.md lists the flags.');
 const { url, headers, scenarios, clients, requests, batchSize, takeTexts } = options;
 const surface = options.surface === 'auto' ? surfaceOf(await ask('/info')) : options.surface;
 const model = options.model ?? (await firstModel());
@@ -67,17 +68,4 @@ async function firstModel(): Promise<string | undefined> {
   if (surface !== 'openai') return undefined;
   const models = (await ask('/v1/models')) as { data?: { id?: string }[] } | undefined;
   return models?.data?.[0]?.id;
-}
-
-/** Ends the process where the command line is wrong. */
-function readOptions(): LoadOptions {
-  try {
-    return readLoadOptions();
-  } catch (error) {
-    const { message } = error as Error;
-    // parseArgs adds advice about dashes, which no flag here needs.
-    const [first = ''] = message.split('. To specify a positional argument');
-    console.error(`bench:load: ${first.replace(/\.?$/, '.')} docs/performance.md lists the flags.`);
-    process.exit(2);
-  }
 }

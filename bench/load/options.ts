@@ -21,7 +21,7 @@ export interface LoadOptions {
 }
 
 /** Throws for what a user has to correct; the message is one line. */
-export function readLoadOptions(args?: readonly string[]): LoadOptions {
+export function readLoadOptions(args: readonly string[] = process.argv.slice(2)): LoadOptions {
   const { text, number, list, choice } = readFlags(
     {
       url: 'http://127.0.0.1:8080',

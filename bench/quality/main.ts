@@ -6,8 +6,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { dirname } from 'node:path';
-import { parseArgs } from 'node:util';
 import { onInterrupt } from '@trivec/cli/interrupt';
+import { parseFlags } from '../speed/flags.ts';
 import { measureQuality } from './bench.ts';
 import { openCollection } from './collection.ts';
 import { reportTable } from './report.ts';
@@ -16,7 +16,7 @@ import { openServer } from './server.ts';
 const USAGE = 'npm run bench:quality -- --data DIR [--split test] [--model NAME] [--url URL] [--out FILE]';
 
 async function main(signal: AbortSignal): Promise<void> {
-  const { values: flags } = parseArgs({
+  const { values: flags } = parseFlags({
     options: {
       data: { type: 'string' },
       split: { type: 'string', default: 'test' },

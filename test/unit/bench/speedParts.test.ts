@@ -5,7 +5,7 @@ import { readLoadOptions } from '../../../bench/load/options.ts';
 import type { Poster } from '../../../bench/load/post.ts';
 import { makeTexts, requestOf, SCENARIOS, SURFACES, surfaceOf } from '../../../bench/load/scenarios.ts';
 import { failuresOf, summarize } from '../../../bench/load/summary.ts';
-import { readFlags } from '../../../bench/speed/flags.ts';
+import { readFlags, usageLine } from '../../../bench/speed/flags.ts';
 import { type CpuProfile, threadOf, timeByArea } from '../../../bench/speed/profile.ts';
 import { slopePerMinute } from '../../../bench/speed/slope.ts';
 import { textsOf, wholeWords } from '../../../bench/speed/words.ts';
@@ -19,6 +19,12 @@ test('flags: defaults, values, lists, and what is refused', () => {
   assert.throws(() => flags.number('kind'), RangeError);
   assert.throws(() => flags.choice('kind', ['b']), /--kind must be one of b/);
   assert.throws(() => readFlags({ seconds: '5' }, ['--second', '7']), /--second/);
+  assert.deepEqual(flags.numbers('clients', 1), [1, 16]);
+  assert.throws(() => flags.numbers('clients', 2), /--clients must be a number of at least 2, not “1”/);
+  assert.equal(
+    usageLine("Unknown option '--x'. To specify a positional argument starting with a '-', …"),
+    "Unknown option '--x'.",
+  );
 });
 
 test('bench:load refuses what it cannot run', () => {
