@@ -295,7 +295,7 @@ test('without a server: Ctrl-C leaves the job, watch goes on with it, and its re
   }
   if (child.exitCode === null) await once(child, 'exit');
   assert.equal(child.exitCode, 130, err);
-  const id = /goes on with: npx trivec watch (\S+) /.exec(err)?.[1];
+  const id = /Follow it: +npx trivec watch (\S+)/.exec(err)?.[1];
   assert.ok(id, err);
 
   const watched = await trivec(['watch', id, '--out', join(out, 'vectors'), '--json'], configOf('alone'));

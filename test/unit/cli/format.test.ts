@@ -83,6 +83,10 @@ test('a job in words', () => {
     '1 failed · queued',
   );
   assert.equal(
+    describe({ ...JOB, tokensPerSecond: null, etaSeconds: null, waitingFor: 'worker' }),
+    '1 failed · waits for a worker',
+  );
+  assert.equal(
     summary({ ...JOB, status: 'completed', finishedAt: '2024-01-01T00:00:05.000Z' }),
     'Job j1 completed: 1,000 documents, 1 failed, 54,321 tokens in 4 s by mini.',
   );
@@ -119,7 +123,7 @@ test('whoever interrupts a job is told that it goes on, and how to follow or end
     '  End it:     npx trivec cancel j1',
   ]);
   assert.equal(hint('http://h:9')[3], '  End it:     npx trivec cancel j1 --url http://h:9');
-  assert.match(hint('http://127.0.0.1:4711', true).join(), /kept in d and goes on .*cancel j1$/);
+  assert.match(hint('http://127.0.0.1:4711', true).join(), /kept in d and goes on while .*cancel j1$/);
 });
 
 test('a model is described in words, and a mistyped name gets the nearest', async () => {

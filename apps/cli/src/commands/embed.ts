@@ -172,7 +172,7 @@ export function resumeHint(
 ): string {
   const at = inProcess || client.url === defaultUrl(config) ? '' : ` --url ${client.url}`;
   const what = inProcess
-    ? `Job ${id} is kept in ${config.dataDir} and goes on with the next command, or npm start.`
+    ? `Job ${id} is kept in ${config.dataDir} and goes on while it is watched, or under npm start.`
     : `Job ${id} goes on at ${client.url}.`;
   return [
     `Interrupted. ${what}`,

@@ -41,6 +41,7 @@ export function checkText({ model, info, device, test }: CheckedModel): string {
     ['model', `${info.name}${info.standIn ? ' (a stand-in)' : ''}`],
     ['about', info.description],
     ['gives', info.kind === 'reranker' ? 'scores of pairs (a reranker)' : outputs.join(', ')],
+    ['pooling', model.heads.dense?.pooling ?? ''],
     ['precision', `${info.dtype}${info.batchDependent ? ', a vector depends on its batch' : ''}`],
     ['longest', `${formatCount(info.maxTokens)} tokens`],
     ['prompts', prompts],
