@@ -64,7 +64,8 @@ export const ERRORS = {
   forbidden_host: {
     status: 403,
     retryable: false,
-    meaning: 'The Host header is not a name of this machine (a loopback bind answers to no other).',
+    meaning:
+      'The Host header is not a name of this machine (a loopback bind answers to no other) nor one of ALLOWED_HOSTS.',
   },
   unauthorized: { status: 401, retryable: false, meaning: 'No API key, or one that is not known.' },
   forbidden: {

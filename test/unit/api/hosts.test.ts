@@ -40,6 +40,15 @@ test('an open bind without keys refuses to start, unless that is meant', async (
   assert.equal((await get('/health/live', { host: 'embeddings.example.com' })).statusCode, 200);
 });
 
+test('an open bind answers to the names that it is given, to addresses and to this machine', async (t) => {
+  const env = { HOST: '0.0.0.0', ALLOW_ANONYMOUS: 'true', ALLOWED_HOSTS: 'api' };
+  const { get } = await apiRig(t, { env });
+  for (const host of ['api:8080', 'localhost', '10.0.0.1:8080', '[fd00::1]:8080'])
+    assert.equal((await get('/health/live', { host })).statusCode, 200, host);
+  for (const host of ['evil.com', 'api.evil.com', '10.0.0.1.evil.com'])
+    assertError(await get('/health/live', { host }), 403, 'forbidden_host', /ALLOWED_HOSTS/, 'host');
+});
+
 test('a page of another origin cannot change anything, with or without a body', async (t) => {
   const { request } = await apiRig(t);
   const calls = [

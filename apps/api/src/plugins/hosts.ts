@@ -21,24 +21,32 @@ export function assertBindAllowed(
 }
 
 export function isLoopback(host: string): boolean {
-  const bare = host.replace(/^\[(.*)\]$/, '$1').toLowerCase();
+  const bare = withoutBrackets(host).toLowerCase();
   if (isIP(bare) === 4) return bare.startsWith('127.');
   return bare === '::1' || bare === 'localhost' || bare.endsWith('.localhost');
 }
 
+function withoutBrackets(host: string): string {
+  return host.replace(/^\[(.*)\]$/, '$1');
+}
+
 /**
  * Against web pages that reach for an API on the user's own machine. On a loopback bind the Host header must be a
- * loopback name (else a page whose name was re-pointed to 127.0.0.1 would count as same origin); on any bind a
- * request that changes something must not come from a page of another origin.
+ * loopback name (else a page whose name was re-pointed to 127.0.0.1 would count as same origin). On an open bind it is
+ * looked at where ALLOWED_HOSTS says the names; an address is no name that could be re-pointed. On any bind a request
+ * that changes something must not come from a page of another origin.
  */
 export const hosts = fp<{ config: HostConfig }>(
   async (app: FastifyInstance, { config }) => {
-    const checksHost = isLoopback(config.host);
+    const isOpen = !isLoopback(config.host);
+    const checksHost = !isOpen || config.allowedHosts.length > 0;
     const allowed = new Set([config.host, ...config.allowedHosts].map((host) => host.toLowerCase()));
+    const isAllowed = (name: string) =>
+      isLoopback(name) || allowed.has(name) || (isOpen && isIP(withoutBrackets(name)) !== 0);
 
     app.addHook('onRequest', async (request) => {
       const name = hostName(request.headers.host);
-      if (checksHost && !(name !== undefined && (isLoopback(name) || allowed.has(name)))) {
+      if (checksHost && (name === undefined || !isAllowed(name))) {
         throw new TrivecError(
           'forbidden_host',
           'The Host header is not a name of this machine. Use localhost, or list the name in ALLOWED_HOSTS.',

@@ -52,7 +52,7 @@ export const API_OPTIONS = {
     'ALLOWED_HOSTS',
     Type.Array(Type.String({ minLength: 1 })),
     [],
-    'Further host names accepted in the Host header of a loopback bind, comma-separated.',
+    'Host names accepted in the Host header, comma-separated, beside those of this machine. An address that is not loopback takes any name where there are none here.',
   ),
   rootSurface: option(
     'ROOT_SURFACE',
