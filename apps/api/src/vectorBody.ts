@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { isTurnOver, nextTurn } from '@trivec/core/turns';
 import {
   type EncodingFormat,
   toBase64,
@@ -12,8 +12,9 @@ import { JsonBytes } from '@trivec/core/vectors/jsonBytes';
 import type { SparseVector, TextVectors, TokenMatrix } from '@trivec/core/vectors/types';
 import type { Embedded } from './embedder.ts';
 
-/** A body above this goes out in pieces of about this size, so that nobody else waits while it is printed. */
-const PIECE_BYTES = 256 * 1024;
+/** A body above this goes out in pieces: it is printed as fast as the client takes it. */
+const WHOLE_BYTES = 256 * 1024;
+const PIECE_BYTES = 64 * 1024;
 
 export interface BodyOptions {
   /** Of the dense vector. */
@@ -28,27 +29,28 @@ export interface BodyOptions {
  * A JSON body of vectors, printed without an object tree in between: `JSON.stringify` would print each float32 with
  * 17 digits. A Buffer where it is small, else a stream whose pieces are printed as they are sent.
  */
-export function vectorBody(embedded: Embedded, options: BodyOptions): Buffer | Readable {
+export function vectorBody(embedded: Embedded, options: BodyOptions): Promise<Buffer | Readable> {
   return printed((out) => print(out, embedded, options));
 }
 
-/** What `steps` prints, at once or, where it is large, while it is sent; it pauses at every yield. */
-export function printed(steps: (out: JsonBytes) => Generator<void>): Buffer | Readable {
+/** What `steps` prints, whole or, where it is large, while it is sent; others have their turns at its yields. */
+export async function printed(steps: (out: JsonBytes) => Generator<void>): Promise<Buffer | Readable> {
   const out = new JsonBytes();
   const running = steps(out);
-  let done = false;
-  while (!done && out.length < PIECE_BYTES) done = running.next().done === true;
-  if (done) return out.take();
+  for (let done = false; !done && out.length < WHOLE_BYTES; ) {
+    if (isTurnOver()) await nextTurn();
+    done = running.next().done === true;
+    if (done) return out.take();
+  }
   return Readable.from(pieces(out, running), { objectMode: false, highWaterMark: PIECE_BYTES });
 }
 
 async function* pieces(out: JsonBytes, steps: Generator<void>): AsyncGenerator<Buffer> {
   yield out.take();
   for (let done = false; !done; ) {
+    if (isTurnOver()) await nextTurn();
     done = steps.next().done === true;
-    if (!done && out.length < PIECE_BYTES) continue;
-    yield out.take();
-    await nextTurn();
+    if (done || out.length >= PIECE_BYTES) yield out.take();
   }
 }
 

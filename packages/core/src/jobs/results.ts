@@ -1,6 +1,6 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { TrivecError } from '../errors.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
+import { isTurnOver, nextTurn } from '../turns.ts';
 import { ARROW_STREAM_TYPE, arrowStream, emptyColumns, readArrow } from '../vectors/arrow.ts';
 import { JsonBytes } from '../vectors/jsonBytes.ts';
 import { PARQUET_TYPE, parquetFile } from '../vectors/parquet.ts';
@@ -30,7 +30,7 @@ const CONTENT_TYPES: Record<ResultFormat, string> = {
   parquet: PARQUET_TYPE,
 };
 
-const CHUNK_BYTES = 256 * 1024;
+const CHUNK_BYTES = 64 * 1024;
 
 /**
  * The finished part of a job from its start, or from a cursor, in input order. Where it ends is decided before
@@ -135,13 +135,13 @@ export async function readShardColumns(
 }
 
 async function* ndjsonLines(shards: AsyncIterable<ResultColumns>): AsyncGenerator<Uint8Array> {
-  const out = new JsonBytes(CHUNK_BYTES * 2);
+  const out = new JsonBytes();
   for await (const columns of shards)
     for (let row = 0; row < columns.length; row++)
       for (const _ of writeResultLine(out, columns, row, CHUNK_BYTES)) {
         yield out.take();
         // Others wait for this thread, too: a fast reader must not keep it.
-        await nextTurn();
+        if (isTurnOver()) await nextTurn();
       }
   if (out.length > 0) yield out.take();
 }

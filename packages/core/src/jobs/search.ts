@@ -1,5 +1,5 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { TrivecError } from '../errors.ts';
+import { isTurnOver, nextTurn } from '../turns.ts';
 import { type ResultColumns, vectorsAt } from '../vectors/resultColumns.ts';
 import { MIXED_WEIGHTS, mixedScore, type OutputScores, outputScores } from '../vectors/scores.ts';
 import type { Output } from '../vectors/types.ts';
@@ -13,9 +13,6 @@ import { TopRows } from './topRows.ts';
 /** Late interaction costs a thousand times a dense product: in larger jobs it re-ranks the best of another output. */
 export const FULL_COLBERT_ROWS = 2000;
 const RERANKED_ROWS = 100;
-
-/** Scoring holds the thread for about this long at most. */
-const TURN_MS = 10;
 
 interface Candidate {
   shard: ShardRecord;
@@ -38,7 +35,6 @@ interface Plan {
 export async function searchJob(deps: ResultDeps, job: JobRecord, query: SearchQuery): Promise<SearchResult> {
   const plan = planSearch(job, query);
   const top = new TopRows<Candidate>(plan.rerank ? Math.max(RERANKED_ROWS, query.limit) : query.limit);
-  const pause = pacer(query.signal);
   let scanned = 0;
   for await (const shard of deps.ledger.shards(job.id)) {
     if (shard.state === 'pending' || shard.resultKey === undefined) continue;
@@ -47,7 +43,7 @@ export async function searchJob(deps: ResultDeps, job: JobRecord, query: SearchQ
     for (let row = 0; row < columns.length; row++) {
       const scores = scoreRow(columns, row, query, plan.first);
       top.offer(mixedScore(scores), { shard, row, scores });
-      await pause();
+      if (isTurnOver()) await giveWay(query.signal);
     }
     scanned += columns.length;
   }
@@ -101,13 +97,12 @@ async function rerank(
   candidates: TopRows<Candidate>,
 ) {
   const top = new TopRows<Candidate>(query.limit);
-  const pause = pacer(query.signal);
   for (const { shard, members } of byShard(candidates.best().map(({ value }) => value))) {
     const columns = await readShardColumns(deps.storage, job, shard);
     for (const candidate of members) {
       const scores = scoreRow(columns, candidate.row, query, plan.outputs);
       top.offer(mixedScore(scores), { ...candidate, scores });
-      await pause();
+      if (isTurnOver()) await giveWay(query.signal);
     }
   }
   return top.best();
@@ -161,13 +156,7 @@ function byShard(candidates: readonly Candidate[]): { shard: ShardRecord; member
 }
 
 /** Gives the thread to others when it was held for a while, and stops when the client has left. */
-function pacer(signal: AbortSignal | undefined): () => Promise<void> | undefined {
-  let sinceMs = performance.now();
-  return () => {
-    if (performance.now() - sinceMs < TURN_MS) return undefined;
-    return nextTurn().then(() => {
-      signal?.throwIfAborted();
-      sinceMs = performance.now();
-    });
-  };
+async function giveWay(signal: AbortSignal | undefined): Promise<void> {
+  await nextTurn();
+  signal?.throwIfAborted();
 }

@@ -1,3 +1,6 @@
+/** Room for a piece of 64 KiB and what is written beyond it before somebody looks. */
+const LEAST_BYTES = 96 * 1024;
+
 /**
  * JSON written straight into bytes: `JSON.stringify` prints a float32 as the double it widens to (17 digits,
  * and slowly), while 6 to 9 digits tell every float32 apart.
@@ -6,7 +9,7 @@ export class JsonBytes {
   private bytes: Buffer;
   private used = 0;
 
-  constructor(capacity = 65_536) {
+  constructor(capacity = LEAST_BYTES) {
     this.bytes = Buffer.allocUnsafe(capacity);
   }
 
@@ -17,7 +20,7 @@ export class JsonBytes {
   /** What was written since the last `take`; the memory is the caller's from now on. */
   take(): Buffer {
     const taken = this.bytes.subarray(0, this.used);
-    this.bytes = Buffer.allocUnsafe(Math.max(65_536, this.used));
+    this.bytes = Buffer.allocUnsafe(Math.max(LEAST_BYTES, this.used + this.used / 4));
     this.used = 0;
     return taken;
   }

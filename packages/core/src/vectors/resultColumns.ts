@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { isTurnOver, nextTurn } from '../turns.ts';
 import type { Output, TextVectors } from './types.ts';
 
 /**
@@ -33,9 +33,6 @@ export interface VectorDims {
   dense?: number;
   colbert?: number;
 }
-
-/** Float16 conversions between two turns of the event loop: some milliseconds. */
-const VALUES_A_TURN = 1 << 20;
 
 /**
  * Copies rows into columns. Every row must carry every one of `outputs`, of one size. ColBERT becomes float16,
@@ -95,14 +92,10 @@ async function colbertColumn(rows: readonly ResultRow[], known: number | undefin
     offsets[i + 1] = offsets[i]! + matrix.rows;
   });
   const values = new Float16Array(offsets[rows.length]! * dims);
-  let sinceTurn = 0;
   for (const [i, row] of rows.entries()) {
     const { data, rows: count } = row.vectors.colbert!;
     values.set(data.subarray(0, count * dims), offsets[i]! * dims);
-    sinceTurn += count * dims;
-    if (sinceTurn < VALUES_A_TURN) continue;
-    await nextTurn();
-    sinceTurn = 0;
+    if (isTurnOver()) await nextTurn();
   }
   return { dims, offsets, values };
 }

@@ -71,7 +71,7 @@ export const embeddingServerRoutes: Routes = async (app, { services: { config, m
         clientGone(reply as FastifyReply),
       );
       reply.type('application/json; charset=utf-8');
-      const body = printed(function* (out) {
+      const body = await printed(function* (out) {
         out.raw('{"data":[');
         for (const [index, { dense }] of vectors.entries()) {
           out.raw(index > 0 ? ',{"embedding":' : '{"embedding":');

@@ -124,7 +124,7 @@ export const openAiRoutes: Routes = async (app, { services }) => {
           clientGone(reply as FastifyReply),
         );
         reply.type('application/json; charset=utf-8');
-        const body = printed(function* (out) {
+        const body = await printed(function* (out) {
           out.raw('{"object":"list","data":[');
           for (const [index, { dense, sparse }] of vectors.entries()) {
             out.raw(index > 0 ? ',{"index":' : '{"index":');

@@ -64,7 +64,7 @@ export const semanticExplorerRoutes: Routes = async (app, { services }) => {
       );
       reply.headers(loadHeaders(admission.load(model.fingerprint)));
       reply.type('application/json; charset=utf-8');
-      const body = printed(function* (out) {
+      const body = await printed(function* (out) {
         out.raw('{"embeddings":[');
         for (const [index, { dense }] of vectors.entries()) {
           if (index > 0) out.raw(',');

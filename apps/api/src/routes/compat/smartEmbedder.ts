@@ -138,7 +138,7 @@ export const smartEmbedderRoutes: Routes = async (app, { services }) => {
       metrics.batchSize.observe(sentences.length);
       metrics.inferenceSeconds.observe(timings.inferMs / 1000);
       reply.type('application/json; charset=utf-8');
-      const body = printed(function* (out) {
+      const body = await printed(function* (out) {
         out.raw('{"data":[');
         for (const [index, { dense, sparse, colbert }] of vectors.entries()) {
           out.raw(index > 0 ? ',{"id":' : '{"id":');

@@ -86,7 +86,7 @@ const teiVectors: Routes = async (app, { services }) => {
     },
     async (request, reply) => {
       const { vectors } = await embed(request, reply as FastifyReply, request.body, 'dense');
-      const body = printed(function* (out) {
+      const body = await printed(function* (out) {
         for (const [index, { dense }] of vectors.entries()) {
           out.raw(index > 0 ? ',' : '[');
           out.floats(dense ?? []);
@@ -110,7 +110,7 @@ const teiVectors: Routes = async (app, { services }) => {
     },
     async (request, reply) => {
       const { vectors } = await embed(request, reply as FastifyReply, request.body, 'colbert');
-      const body = printed(function* (out) {
+      const body = await printed(function* (out) {
         for (const [index, { colbert }] of vectors.entries()) {
           out.raw(index > 0 ? ',' : '[');
           yield* writeColbert(out, colbert ?? { rows: 0, dims: 0, data: new Float32Array() });
@@ -135,7 +135,7 @@ const teiVectors: Routes = async (app, { services }) => {
     },
     async (request, reply) => {
       const { vectors } = await embed(request, reply as FastifyReply, request.body, 'sparse');
-      const body = printed(function* (out) {
+      const body = await printed(function* (out) {
         for (const [text, { sparse }] of vectors.entries()) {
           out.raw(text > 0 ? ',[' : '[[');
           for (const [at, index] of (sparse?.indices ?? new Uint32Array()).entries()) {
