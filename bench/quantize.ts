@@ -12,17 +12,18 @@ import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { sessionOptions } from '@trivec/core/engine/sessionOptions';
 import { type RewriteReport, rewriteModelFile, rewriteWith } from '@trivec/core/onnx/quantize';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { SIZES, writeEncoder } from './models/encoder.ts';
 import { DynamicInt8, plainProducts } from './quantizeVariants.ts';
+import { numberFlag, parseFlags } from './speed/flags.ts';
 
 const LENGTHS = [64, 256, 512];
 const VARIANTS = ['fp32', 'int8-dynamic', 'int8', 'int8-precise'] as const;
 type Variant = (typeof VARIANTS)[number];
 
-const { values: flags, positionals } = parseArgs({
+const { values: flags, positionals } = parseFlags({
   allowPositionals: true,
   options: {
     rounds: { type: 'string', default: '7' },
@@ -35,12 +36,17 @@ const { values: flags, positionals } = parseArgs({
 });
 const sizeName = (positionals[0] ?? 'm3') as keyof typeof SIZES;
 const size = SIZES[sizeName];
-const [rounds, tokens, threads] = [Number(flags.rounds), Number(flags.tokens), Number(flags.threads)];
+const rounds = numberFlag('rounds', flags.rounds, 1);
+const tokens = numberFlag('tokens', flags.tokens, 1);
+const threads = numberFlag('threads', flags.threads, 1);
+const maxSeconds = numberFlag('seconds', flags.seconds);
 const variants = VARIANTS.filter((variant) => flags.variants.split(',').includes(variant));
-const options = {
-  intraOpNumThreads: threads,
-  extra: { session: { intra_op: { allow_spinning: flags.clock === 'cpu' ? '0' : '1' } } },
-};
+/** What users get. */
+const options = sessionOptions({
+  provider: { device: 'cpu', name: 'cpu' },
+  intraOpThreads: threads,
+  allowSpinning: flags.clock === 'wall',
+});
 
 async function makeVariant(
   variant: Variant,
@@ -60,10 +66,7 @@ async function makeVariant(
 
 /** As many texts, and as long, as those that int8 is fitted to. */
 const SAMPLES = Array.from({ length: 43 }, (_, text) =>
-  Array.from(
-    { length: 16 + text },
-    (_, at) => 4 + ((at * 7919 + text * 104_729) % (size.vocabulary - 4)),
-  ),
+  Array.from({ length: 16 + text }, (_, at) => 4 + ((at * 7919 + text * 104_729) % (size.vocabulary - 4))),
 );
 
 /** Ids of a batch of equal texts lengths; the same numbers every time. */
@@ -128,7 +131,7 @@ async function save(figures: object): Promise<void> {
   );
 }
 
-const endsAt = performance.now() + Number(flags.seconds) * 1000;
+const endsAt = performance.now() + maxSeconds * 1000;
 const folder = await mkdtemp(join(tmpdir(), 'bench-quantize-'));
 /** What the rewriting alone takes. */
 async function measureQuantising(source: string): Promise<void> {

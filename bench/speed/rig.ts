@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { create } from '@bufbuild/protobuf';
 import { countCores } from '@trivec/core/engine/cpuCount';
+import { sessionOptions } from '@trivec/core/engine/sessionOptions';
 import { DataType, encodeModel, floatTensor, makeNode, makeValueInfo } from '@trivec/core/onnx/proto';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { GraphProtoSchema, ModelProtoSchema } from '../../packages/core/src/onnx/proto/onnx_pb.js';
@@ -18,15 +19,11 @@ export const SIZE = { ...SIZES.mini, vocabulary: 42_417, positions: 2052 };
 
 /** As the engine opens its session. */
 export function openSession(source: string | Uint8Array): Promise<InferenceSession> {
-  const options: InferenceSession.SessionOptions = {
-    enableCpuMemArena: false,
-    executionMode: 'sequential',
-    intraOpNumThreads: countCores(),
-    interOpNumThreads: 1,
-    graphOptimizationLevel: 'all',
-    logSeverityLevel: 3,
-    extra: { session: { intra_op: { allow_spinning: '0' } } },
-  };
+  const options = sessionOptions({
+    provider: { device: 'cpu', name: 'cpu' },
+    intraOpThreads: countCores(),
+    allowSpinning: false,
+  });
   return typeof source === 'string'
     ? InferenceSession.create(source, options)
     : InferenceSession.create(source, options);

@@ -15,6 +15,7 @@ import { buildFeeds } from './feeds.ts';
 import { finishBatch, type PackedBatch, type PackedVectors, type RawTensor } from './finishBatch.ts';
 import { missingFiles } from './providerFiles.ts';
 import type { Provider } from './providers.ts';
+import { sessionOptions } from './sessionOptions.ts';
 import type { FromThread, Refusal, ThreadSetup, ToThread } from './threadMessages.ts';
 
 const port = parentPort!;
@@ -54,32 +55,15 @@ async function loadGraph(): Promise<Graph> {
   };
 }
 
-function createSession({ source }: Graph, { name, deviceId }: Provider): Promise<InferenceSession> {
-  const options: InferenceSession.SessionOptions = {
-    executionProviders: [deviceId === undefined ? name : cudaOptions(name, deviceId)],
-    // The arena keeps its peak for ever; without it the speed is within 6 %.
-    enableCpuMemArena: false,
-    executionMode: 'sequential',
-    intraOpNumThreads: setup.intraOpThreads,
-    interOpNumThreads: 1,
-    graphOptimizationLevel: 'all',
-    logSeverityLevel: 4,
-    extra: {
-      session: {
-        intra_op: { allow_spinning: setup.allowSpinning ? '1' : '0' },
-        ...(typeof source !== 'string' && {
-          model_external_initializers_file_folder_path: dirname(setup.graphFile),
-        }),
-      },
-    },
-  };
-  return typeof source === 'string'
-    ? InferenceSession.create(source, options)
-    : InferenceSession.create(source, options);
-}
-
-function cudaOptions(name: string, deviceId: number): InferenceSession.ExecutionProviderConfig {
-  return name === 'tensorrt' ? { name: 'tensorrt', deviceId } : { name: 'cuda', deviceId };
+function createSession({ source }: Graph, provider: Provider): Promise<InferenceSession> {
+  const { intraOpThreads, allowSpinning } = setup;
+  if (typeof source === 'string')
+    return InferenceSession.create(source, sessionOptions({ provider, intraOpThreads, allowSpinning }));
+  const dataFolder = dirname(setup.graphFile);
+  return InferenceSession.create(
+    source,
+    sessionOptions({ provider, intraOpThreads, allowSpinning, dataFolder }),
+  );
 }
 
 /** Providers don't fall back by themselves: one refused session after the other, until one is there. */
