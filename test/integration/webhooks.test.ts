@@ -9,8 +9,10 @@ import { expireJobs } from '@trivec/core/jobs/retention';
 import type { RequestedOptions } from '@trivec/core/jobs/serviceTypes';
 import { applyWebhook, MAX_ATTEMPTS, resolveWebhook } from '@trivec/core/jobs/webhook';
 import { isOpen } from '@trivec/core/ledger/jobCursor';
+import { createLogger } from '@trivec/core/telemetry/logger';
 import { isPublicAddress, namesPrivateAddress, WebhookSender } from '@trivec/core/webhooks/sender';
 import { Webhook } from 'standardwebhooks';
+import { silentLogger } from '../support/backends.ts';
 import { ANYONE, documents, jobRig } from '../support/jobRig.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
@@ -34,12 +36,12 @@ async function receiver(t: TestContext, statuses: number[] = [204]) {
   return { received, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook` };
 }
 
-async function rigWith(t: TestContext, url: string, { allowPrivate = true } = {}) {
+async function rigWith(t: TestContext, url: string, { allowPrivate = true, logger = silentLogger } = {}) {
   const rig = jobRig();
   Object.assign(rig.deps.config, { allowPrivateWebhooks: allowPrivate });
   const sender = new WebhookSender({ allowPrivate });
   t.after(() => sender.close());
-  const outbox = new Outbox({ ledger: new Ledger(rig.ledger), sender, logger: rig.logger });
+  const outbox = new Outbox({ ledger: new Ledger(rig.ledger), sender, logger });
   const options: RequestedOptions = { webhook: { url, secret: SECRET } };
   return {
     ...rig,
@@ -82,12 +84,24 @@ test('the end of a job is told once, signed by the Standard Webhooks convention'
 
 test('a cancelled job is told, too; what is not taken is repeated with the same id, and given up at last', async (t) => {
   const { received, url } = await receiver(t, [500]);
-  const rig = await rigWith(t, url);
+  const lines: string[] = [];
+  const logger = createLogger({ logLevel: 'info' }, { write: (line) => lines.push(line) });
+  const rig = await rigWith(t, url, { logger });
   const { id } = await rig.submit();
   await rig.service.cancel(id, ANYONE);
   let delivery = await rig.deliver(id);
   assert.equal(delivery.state, 'pending');
   assert.equal(delivery.error, 'answered 500');
+  const { reason, attempt, nextAt, msg } = JSON.parse(lines[0]!);
+  assert.deepEqual(
+    [reason, attempt, nextAt, msg],
+    [
+      'answered 500',
+      1,
+      new Date(delivery.nextAtMs).toISOString(),
+      'webhook not delivered; it is tried again',
+    ],
+  );
   assert.equal((await rig.deliver(id)).attempts, 1, 'it is not due yet');
 
   while (delivery.state === 'pending') {
@@ -98,6 +112,7 @@ test('a cancelled job is told, too; what is not taken is repeated with the same 
   }
   assert.deepEqual([delivery.state, delivery.attempts], ['failed', MAX_ATTEMPTS]);
   assert.equal(received.length, MAX_ATTEMPTS);
+  assert.match(lines.at(-1)!, new RegExp(`"attempt":${MAX_ATTEMPTS},.*it is given up`));
   assert.equal(new Set(received.map(({ headers }) => headers['webhook-id'])).size, 1);
   assert.equal(JSON.parse(received[0]!.body).type, 'job.cancelled');
   assert.ok(!isOpen(await rig.job(id)));

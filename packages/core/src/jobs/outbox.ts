@@ -3,6 +3,7 @@ import type { WebhookSender } from '../webhooks/sender.ts';
 import { jobView } from './jobView.ts';
 import type { Ledger } from './ledger.ts';
 import type { JobRecord } from './records.ts';
+import { MAX_ATTEMPTS } from './webhook.ts';
 
 export interface OutboxDeps {
   ledger: Ledger;
@@ -12,6 +13,8 @@ export interface OutboxDeps {
 
 const MAX_DELIVERIES = 16;
 const MAX_DELIVERIES_OF_ONE = 4;
+
+const BECOMES = { pending: '; it is tried again', failed: '; it is given up', delivered: '' } as const;
 
 interface Receiver {
   /** The end that each job has to tell, by job. No more than there are ended jobs that have not told it. */
@@ -103,8 +106,23 @@ export class Outbox {
       logger.info({ jobId: id }, 'webhook delivered');
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      await ledger.applyToJob(id, { type: 'webhook', closing, outcome: 'failed', error: reason });
-      logger.warn({ jobId: id, reason }, 'webhook not delivered');
+      const noted = await ledger.applyToJob(id, {
+        type: 'webhook',
+        closing,
+        outcome: 'failed',
+        error: reason,
+      });
+      const after = noted.ok ? noted.job.webhook?.delivery : undefined;
+      logger.warn(
+        {
+          jobId: id,
+          reason,
+          attempt: job.webhook?.delivery?.attempts,
+          maxAttempts: MAX_ATTEMPTS,
+          ...(after?.state === 'pending' && { nextAt: new Date(after.nextAtMs).toISOString() }),
+        },
+        `webhook not delivered${after === undefined ? '' : BECOMES[after.state]}`,
+      );
     }
   }
 }
