@@ -93,14 +93,17 @@ const HEALING_FAILURE =
 export function redisError(error: unknown): TrivecError {
   if (error instanceof TrivecError) return error;
   const message = error instanceof Error ? error.message : String(error);
+  // Of several addresses that all refuse the error has no message.
+  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
   if (/OOM command not allowed/.test(message)) {
     return new TrivecError('backend_unavailable', 'Redis is full: it has reached its maxmemory.', {
       retryAfterSeconds: 10,
       cause: error,
     });
   }
-  if (HEALING_REPLY.test(message) || HEALING_FAILURE.test(message)) {
-    return new TrivecError('backend_unavailable', `Redis does not answer: ${message}`, {
+  if (HEALING_REPLY.test(message) || HEALING_FAILURE.test(`${code} ${message}`)) {
+    // The code for the client: addresses inside the deployment are in the log, with the cause.
+    return new TrivecError('backend_unavailable', `Redis does not answer: ${code ?? message}`, {
       retryAfterSeconds: 2,
       cause: error,
     });
