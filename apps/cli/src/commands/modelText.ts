@@ -59,16 +59,22 @@ const OUTCOMES: Readonly<Record<SelfTest['outcome'], string>> = {
   runs: 'it runs',
 };
 
-/** `{dense: {minCosine}}` as `dense minCosine`, figures rounded for reading. */
+/** Figures as `dense minCosine`, rounded for reading. */
 export function precisionText(report: PrecisionCheck): string {
-  const shown = (value: unknown) => String(typeof value === 'number' ? Number(value.toPrecision(6)) : value);
-  return rowsText(
-    Object.entries(report).flatMap(([name, value]): Row[] =>
-      typeof value === 'object'
-        ? Object.entries(value as object).map(([part, figure]): Row => [`${name} ${part}`, shown(figure)])
-        : [[name, shown(value)]],
+  const { model, dtype, bytes, fp32Bytes, texts, fingerprint: _forMachines, ...outputs } = report;
+  const figures = Object.entries(outputs).flatMap(([output, values]) =>
+    Object.entries(values).map(
+      ([name, value]): Row => [`${output} ${name}`, String(Number(value.toPrecision(6)))],
     ),
   );
+  const size = `${formatBytes(bytes)}; fp32 has ${formatBytes(fp32Bytes)}`;
+  return rowsText([
+    ['model', model],
+    ['precision', dtype],
+    ['size', size],
+    ['texts', String(texts)],
+    ...figures,
+  ]);
 }
 
 type Row = [name: string, value: string];
