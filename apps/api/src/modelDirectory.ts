@@ -144,6 +144,11 @@ export class ModelDirectory {
     return found.model;
   }
 
+  /** Of all models that workers serve now. */
+  async fingerprints(): Promise<ReadonlySet<string>> {
+    return new Set((await this.#workers()).map(({ model }) => model.fingerprint));
+  }
+
   /** Models that workers were told to serve and could not load, each once. */
   async failed(): Promise<FailedModel[]> {
     const all = (await this.#workers()).flatMap(({ failedModels = [] }) => failedModels);

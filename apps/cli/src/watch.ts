@@ -80,8 +80,9 @@ export function describe(job: JobView): string {
   const failed = job.counts.failed > 0 ? `${formatCount(job.counts.failed)} failed` : '';
   const left = job.etaSeconds === null ? '' : `${formatDuration(job.etaSeconds)} left`;
   const state = job.status === 'running' ? left : job.status;
-  const waits = job.sink?.waiting
+  const waits = job.waitingFor === 'worker' ? 'waits for a worker' : '';
+  const sinkWaits = job.sink?.waiting
     ? `waits for Qdrant: ${shorten(job.sink.waiting.reason, MAX_REASON_CHARS)}`
     : '';
-  return [rate, failed, state, waits].filter((part) => part !== '').join(' · ');
+  return [rate, failed, state, waits, sinkWaits].filter((part) => part !== '').join(' · ');
 }

@@ -24,6 +24,21 @@ test('events: the job whenever it changes, the ended job last, the body of GET /
   assert.deepEqual(seen, ['queued', 'completed']);
 });
 
+test('a job that no worker serves any more says so, without a change of its record', async (t) => {
+  const { client, jobs, state } = await listening(t);
+  const { id } = await jobs.submit(documents(3));
+  const { workers } = state;
+  const seen = [];
+  for await (const job of client.events(id)) {
+    assert.equal((await client.job(id)).waitingFor, job.waitingFor);
+    if (job.status === 'completed') break;
+    seen.push(job.waitingFor);
+    if (seen.length < 3) state.workers = seen.length === 1 ? [] : workers;
+    else await jobs.drain();
+  }
+  assert.deepEqual(seen, [null, 'worker', null]);
+});
+
 test('events of a job that is not there, and for a client that wants no events, are answered as errors', async (t) => {
   const { get, jobs } = await listening(t);
   assertError(await get('/jobs/job_x/events'), 404, 'job_not_found', /job_x/);

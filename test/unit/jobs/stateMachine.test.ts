@@ -51,6 +51,7 @@ function stored(failed: number, holder = 0): ShardStored {
     counts: { embedded, failed },
     rows: embedded,
     tokens: embedded * 7,
+    tookMs: 1,
     truncated: 0,
     errors: Array.from({ length: failed }, (_, i) => ({ id: `${i}`, code: 'model_failed', message: 'no' })),
     ...(embedded > 0 && { resultKey: `result-of-${holder}` }),
@@ -82,7 +83,7 @@ function decide({ event, actor }: Step, seen: NonNullable<Actor['seen']>, failed
   return applyToShard(
     job,
     shard,
-    { type: 'shardWritten', run: 1, documents: shard.counts?.embedded ?? 0 },
+    { type: 'shardWritten', run: 1, documents: shard.counts?.embedded ?? 0, tookMs: 1 },
     5,
   );
 }
@@ -174,16 +175,23 @@ test('a job whose documents all failed has failed, and shows the first ten error
 });
 
 test('the time a job is paused is none of its speed', () => {
-  const record = { ...job(2, false), status: 'running' as const, startedAtMs: 1000, tokens: 500 };
   const speedAt = (of: JobRecord, nowMs: number) => jobView(of, nowMs).tokensPerSecond;
-  const paused = applyToJob(record, { type: 'pause' }, 2000);
+  const running = { ...job(4, false), status: 'running' as const, startedAtMs: 1000 };
+  const shardAt = (of: JobRecord, ordinal: number, nowMs: number, tookMs: number) =>
+    taken(applyToShard(of, shard(ordinal), { ...stored(0), tookMs }, nowMs)).job;
+  const first = shardAt(running, 0, 2000, 1000);
+  const paused = applyToJob(first, { type: 'pause' }, 3000);
   assert.ok(paused.ok);
-  const resumed = applyToJob(paused.job, { type: 'resume' }, 60_000);
+  const resumed = applyToJob(paused.job, { type: 'resume' }, 20_000);
   assert.ok(resumed.ok);
-  assert.deepEqual([speedAt(paused.job, 50_000), speedAt(resumed.job, 61_000)], [500, 250]);
-  const cancelled = applyToJob(paused.job, { type: 'cancel' }, 60_000);
+  const second = shardAt(resumed.job, 1, 22_000, 2000);
+  assert.deepEqual(
+    [speedAt(first, 2000), speedAt(paused.job, 4000), speedAt(resumed.job, 21_000), speedAt(second, 22_000)],
+    [21, null, null, 10.5],
+  );
+  const cancelled = applyToJob(second, { type: 'cancel' }, 60_000);
   assert.ok(cancelled.ok);
-  assert.equal(speedAt(cancelled.job, 90_000), 500);
+  assert.equal(speedAt(cancelled.job, 90_000), 14, 'two shards in three seconds');
 });
 
 test('a paused job resumes to what it was, and stores what ran when it was paused', () => {
@@ -248,7 +256,7 @@ test('a job with a destination ends when all is written and put in order, not be
     applyToShard(
       first.job,
       first.shard,
-      { type: 'shardWritten', run: 1, documents: 1, counts, errors, errorsKey: 'e' },
+      { type: 'shardWritten', run: 1, documents: 1, tookMs: 1, counts, errors, errorsKey: 'e' },
       6,
     ),
   );
@@ -259,7 +267,12 @@ test('a job with a destination ends when all is written and put in order, not be
   assert.deepEqual(written.job.counts, { documents: 3, embedded: 2, written: 1, failed: 1 });
   assert.deepEqual(written.job.sink?.counts, counts);
   assert.equal(isEnded(written.job), false);
-  const again = applyToShard(written.job, written.shard, { type: 'shardWritten', run: 1, documents: 1 }, 7);
+  const again = applyToShard(
+    written.job,
+    written.shard,
+    { type: 'shardWritten', run: 1, documents: 1, tookMs: 1 },
+    7,
+  );
   assert.deepEqual(again, { ok: false, reason: 'already_written' });
   const deferred = applyToJob(written.job, { type: 'sinkDeferred', run: 1, hnswM: 16 }, 7);
   assert.ok(deferred.ok);
@@ -291,7 +304,7 @@ test('a destination that took nothing fails the job', () => {
   const start = { ...sinkJob(), sink: { ...sinkJob().sink!, finished: true } };
   const first = taken(applyToShard(start, shard(0), stored(0), 5));
   const written = taken(
-    applyToShard(first.job, first.shard, { type: 'shardWritten', run: 1, documents: 0 }, 6),
+    applyToShard(first.job, first.shard, { type: 'shardWritten', run: 1, documents: 0, tookMs: 1 }, 6),
   );
   assert.equal(written.job.status, 'failed');
 });
@@ -310,12 +323,14 @@ test('what is stored can be ingested again: a shard is written once in each inge
       ['running', 0, run],
     );
     assert.equal(opened.job.finishedAtMs, undefined);
-    const written = taken(applyToShard(opened.job, record, { type: 'shardWritten', run, documents: 2 }, 7));
+    const written = taken(
+      applyToShard(opened.job, record, { type: 'shardWritten', run, documents: 2, tookMs: 1 }, 7),
+    );
     assert.deepEqual([written.job.status, written.job.counts.written], ['completed', 2]);
     const twice = applyToShard(
       { ...written.job, status: 'running' },
       written.shard,
-      { type: 'shardWritten', run, documents: 2 },
+      { type: 'shardWritten', run, documents: 2, tookMs: 1 },
       7,
     );
     assert.deepEqual(twice, { ok: false, reason: 'already_written' });
@@ -338,7 +353,7 @@ test('what an earlier ingestion still had to say is not taken for the next one',
   const second = applyToJob(cancelled.job, { type: 'ingest', destination, sink }, 7);
   assert.ok(second.ok);
   const late = { ok: false, reason: 'other_run' };
-  const written = { type: 'shardWritten' as const, run: 1, documents: 2 };
+  const written = { type: 'shardWritten' as const, run: 1, documents: 2, tookMs: 1 };
   assert.deepEqual(applyToShard(second.job, first.shard, written, 8), late);
   assert.deepEqual(applyToJob(second.job, { type: 'sinkDeferred', run: 1, hnswM: 16 }, 8), late);
   assert.deepEqual(applyToJob(second.job, { type: 'sinkFinished', run: 1 }, 8), late);

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fastifySSE } from '@fastify/sse';
 import { TrivecError } from '@trivec/core/errors';
 import { jobView } from '@trivec/core/jobs/jobView';
+import type { JobView } from '@trivec/core/jobs/serviceTypes';
 import { isEnded } from '@trivec/core/jobs/stateMachine';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
@@ -15,8 +16,13 @@ const LOOK_EVERY_MS = 500;
 /** Proxies and clients take a connection that is silent for longer for a dead one. */
 const HEARTBEAT_MS = 10_000;
 
+/** That nobody works on a job any more changes nothing in its record. */
+function standsStill(view: JobView | undefined): string {
+  return `${view?.waitingFor} ${view?.tokensPerSecond === null}`;
+}
+
 /** In a scope of its own: the plugin adds to every route of its scope. */
-export const jobEventRoutes: Routes = async (app, { services: { jobs } }) => {
+export const jobEventRoutes: Routes = async (app, { services: { jobs, models } }) => {
   await app.register(fastifySSE, { heartbeatInterval: HEARTBEAT_MS });
   const closing = new AbortController();
   // A stream would hold a stop up for as long as its job runs.
@@ -51,11 +57,14 @@ export const jobEventRoutes: Routes = async (app, { services: { jobs } }) => {
       const stop = AbortSignal.any([gone.signal, closing.signal]);
       const { sse: stream } = reply as FastifyReply;
       stream.onClose(() => gone.abort());
-      let sent: number | undefined;
+      let sent: JobView | undefined;
+      let sentVersion: number | undefined;
       while (!stop.aborted) {
-        if (job.version !== sent) {
-          sent = job.version;
-          await stream.send({ event: 'job', id: String(sent), data: jobView(job, Date.now()) });
+        const view = jobView(job, Date.now(), await models.fingerprints());
+        if (job.version !== sentVersion || standsStill(view) !== standsStill(sent)) {
+          sentVersion = job.version;
+          sent = view;
+          await stream.send({ event: 'job', id: String(sentVersion), data: view });
         }
         if (isEnded(job)) break;
         await sleep(LOOK_EVERY_MS, undefined, { signal: stop }).catch(() => undefined);

@@ -6,7 +6,7 @@ import { JobParams } from '../schemas/jobs.ts';
 import type { Routes } from '../services.ts';
 import { viewerOf } from '../viewer.ts';
 
-export const jobIngestRoutes: Routes = async (app, { services: { jobs } }) => {
+export const jobIngestRoutes: Routes = async (app, { services: { jobs, models } }) => {
   app.post(
     '/jobs/:id/ingest',
     {
@@ -33,7 +33,7 @@ export const jobIngestRoutes: Routes = async (app, { services: { jobs } }) => {
     },
     async (request, reply) => {
       const job = await jobs.ingest(request.params.id, viewerOf(request), request.body.destination);
-      return reply.code(202).send(jobView(job, Date.now()));
+      return reply.code(202).send(jobView(job, Date.now(), await models.fingerprints()));
     },
   );
 };

@@ -9,7 +9,7 @@ import { jobEventRoutes } from './jobEvents.ts';
 const DEFAULT_PAGE = 20;
 
 export const jobRoutes: Routes = async (app, { services }) => {
-  const { jobs } = services;
+  const { jobs, models } = services;
   await app.register(jobEventRoutes, { services });
   app.get(
     '/jobs',
@@ -25,7 +25,8 @@ export const jobRoutes: Routes = async (app, { services }) => {
       const { limit = DEFAULT_PAGE, cursor } = request.query;
       const page = await jobs.list(viewerOf(request), { limit, ...(cursor !== undefined && { cursor }) });
       const nowMs = Date.now();
-      return { jobs: page.jobs.map((job) => jobView(job, nowMs)), nextCursor: page.cursor ?? null };
+      const served = await models.fingerprints();
+      return { jobs: page.jobs.map((job) => jobView(job, nowMs, served)), nextCursor: page.cursor ?? null };
     },
   );
 
@@ -39,7 +40,8 @@ export const jobRoutes: Routes = async (app, { services }) => {
         response: { 200: Type.Ref('Job#'), ...errorResponses('job_not_found') },
       },
     },
-    async (request) => jobView(await jobs.get(request.params.id, viewerOf(request)), Date.now()),
+    async (request) =>
+      jobView(await jobs.get(request.params.id, viewerOf(request)), Date.now(), await models.fingerprints()),
   );
 
   app.delete(
@@ -86,7 +88,10 @@ export const jobRoutes: Routes = async (app, { services }) => {
           },
         },
       },
-      async (request) => jobView(await jobs[action](request.params.id, viewerOf(request)), Date.now()),
+      async (request) => {
+        const job = await jobs[action](request.params.id, viewerOf(request));
+        return jobView(job, Date.now(), await models.fingerprints());
+      },
     );
   }
 };

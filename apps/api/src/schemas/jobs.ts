@@ -68,8 +68,20 @@ export const JobSchema = Type.Object(
       description:
         'Of the texts embedded so far, special tokens included; a text of several documents runs once and counts for each.',
     }),
-    tokensPerSecond: nullable(Type.Number()),
-    etaSeconds: nullable(Type.Number()),
+    tokensPerSecond: nullable(
+      Type.Number({
+        description:
+          'Of the last minute; once all is embedded, of the time that took. Null where nothing is embedded now.',
+      }),
+    ),
+    etaSeconds: nullable(
+      Type.Number({
+        description: 'At the speed of the last minute; null where nothing moves now, 0 at the end.',
+      }),
+    ),
+    waitingFor: nullable(
+      Type.Enum(['worker'], { description: 'Nothing is embedded: no worker serves the model now.' }),
+    ),
     createdAt: Type.String(),
     startedAt: nullable(Type.String()),
     finishedAt: nullable(Type.String()),

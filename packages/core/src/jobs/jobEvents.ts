@@ -53,6 +53,8 @@ export interface ShardStored {
   counts: { embedded: number; failed: number };
   rows: number;
   tokens: number;
+  /** How long the attempt was at it. */
+  tookMs: number;
   /** Documents that were cut to the model's length. */
   truncated: number;
   /** The first few. */
@@ -65,6 +67,8 @@ export interface ShardWritten {
   /** The ingestion that it was written in. */
   run: number;
   documents: number;
+  /** How long the attempt was at it. */
+  tookMs: number;
   /** Added to the job's own. */
   counts?: SinkCounts;
   /** Where all errors of the shard lie, when the destination refused documents. */

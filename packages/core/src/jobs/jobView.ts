@@ -1,10 +1,14 @@
+import { etaSeconds, isEmbedded, tokensPerSecond } from './progress.ts';
 import type { JobRecord, WebhookState } from './records.ts';
 import type { JobView } from './serviceTypes.ts';
-import { isEnded } from './stateMachine.ts';
 
-/** The public face of a job record: the body of `GET /jobs/:id`, and an item of `GET /jobs`. */
-export function jobView(job: JobRecord, nowMs: number): JobView {
+/**
+ * The public face of a job record: the body of `GET /jobs/:id`, and an item of `GET /jobs`. `served`: fingerprints of the
+ * models that workers serve now; absent where nobody asked.
+ */
+export function jobView(job: JobRecord, nowMs: number, served?: ReadonlySet<string>): JobView {
   const { outputs, ...options } = job.options;
+  const waitsForWorker = isToEmbed(job) && served?.has(job.model.fingerprint) === false;
   const self = `/jobs/${job.id}`;
   return {
     id: job.id,
@@ -12,8 +16,9 @@ export function jobView(job: JobRecord, nowMs: number): JobView {
     pausedReason: job.pausedReason ?? null,
     counts: { ...job.counts },
     tokens: job.tokens,
-    tokensPerSecond: tokensPerSecond(job, nowMs),
-    etaSeconds: etaSeconds(job, nowMs),
+    tokensPerSecond: waitsForWorker ? null : tokensPerSecond(job, nowMs),
+    etaSeconds: waitsForWorker ? null : etaSeconds(job, nowMs),
+    waitingFor: waitsForWorker ? 'worker' : null,
     createdAt: new Date(job.createdAtMs).toISOString(),
     startedAt: isoOrNull(job.startedAtMs),
     finishedAt: isoOrNull(job.finishedAtMs),
@@ -39,6 +44,10 @@ export function jobView(job: JobRecord, nowMs: number): JobView {
   };
 }
 
+function isToEmbed(job: JobRecord): boolean {
+  return (job.status === 'queued' || job.status === 'running') && !isEmbedded(job);
+}
+
 /** Field by field: the secret stays where it is. */
 function webhookView({ url, delivery }: WebhookState): JobView['webhook'] {
   return {
@@ -47,27 +56,6 @@ function webhookView({ url, delivery }: WebhookState): JobView['webhook'] {
     attempts: delivery?.attempts ?? 0,
     error: delivery?.error ?? null,
   };
-}
-
-function tokensPerSecond(job: JobRecord, nowMs: number): number | null {
-  const elapsedMs = elapsed(job, nowMs);
-  if (elapsedMs === undefined || elapsedMs <= 0) return null;
-  return Math.round((job.tokens / elapsedMs) * 10_000) / 10;
-}
-
-function etaSeconds(job: JobRecord, nowMs: number): number | null {
-  if (isEnded(job)) return 0;
-  const elapsedMs = elapsed(job, nowMs);
-  const { total, done } = job.textBytes;
-  if (job.status !== 'running' || elapsedMs === undefined || elapsedMs <= 0 || done === 0) return null;
-  return Math.ceil(((total - done) / done) * (elapsedMs / 1000));
-}
-
-/** Milliseconds since its start, less those it was paused. */
-function elapsed(job: JobRecord, nowMs: number): number | undefined {
-  if (job.startedAtMs === undefined) return undefined;
-  const endAtMs = job.status === 'paused' ? (job.pausedAtMs ?? nowMs) : (job.finishedAtMs ?? nowMs);
-  return endAtMs - job.startedAtMs - (job.pausedMs ?? 0);
 }
 
 function warningsOf(job: JobRecord): JobView['warnings'] {

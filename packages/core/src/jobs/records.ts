@@ -2,6 +2,7 @@ import type { ErrorCode } from '../errors.ts';
 import type { IdempotencyRecord } from '../ledger/idempotency.ts';
 import type { QdrantDestination } from '../sinks/qdrant/destination.ts';
 import type { Output } from '../vectors/types.ts';
+import type { Progress } from './progress.ts';
 
 export const JOB_STATUSES = ['queued', 'running', 'paused', 'completed', 'failed', 'cancelled'] as const;
 export type JobStatus = (typeof JOB_STATUSES)[number];
@@ -135,9 +136,6 @@ export interface JobRecord {
   status: JobStatus;
   /** Absent where a client paused it. */
   pausedReason?: PauseReason;
-  /** When it was paused last, and for how long before: its speed is that of the time between. */
-  pausedAtMs?: number;
-  pausedMs?: number;
   /** With the size of a dense vector and of a ColBERT row, where the job asked for them. */
   model: { name: string; fingerprint: string; denseDims?: number; colbertDims?: number };
   options: JobOptions;
@@ -148,6 +146,8 @@ export interface JobRecord {
   truncated: number;
   /** UTF-8 bytes of text: all, and embedded so far. What the ETA is made from. */
   textBytes: { total: number; done: number };
+  /** Absent before its first shard. */
+  progress?: Progress;
   shards: { total: number; stored: number; written: number };
   /** The first ten; all of them lie beside the results. */
   errors: DocumentError[];

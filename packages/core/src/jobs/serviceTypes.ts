@@ -97,10 +97,12 @@ export interface JobView {
   pausedReason: PauseReason | null;
   counts: { documents: number; embedded: number; written: number; failed: number };
   tokens: number;
-  /** Over the time since the job started; null before. */
+  /** Of the last minute; once all is embedded, of the time that took. Null where nothing moves now. */
   tokensPerSecond: number | null;
-  /** From the text bytes left and the rate so far; null where unknown, 0 when ended. */
+  /** From what is left and the speed of the last minute; null where nothing moves now, 0 when ended. */
   etaSeconds: number | null;
+  /** Nothing is embedded because no worker serves the model. */
+  waitingFor: 'worker' | null;
   createdAt: string;
   startedAt: string | null;
   finishedAt: string | null;

@@ -104,7 +104,7 @@ async function record(
   result: EmbeddedShard,
   startedAtMs: number,
 ): Promise<ShardOutcome> {
-  const recorded = await store(deps, job, shard, result);
+  const recorded = await store(deps, job, shard, result, startedAtMs);
   if (!recorded.ok) return { stored: false, reason: recorded.reason };
   const durationMs = Date.now() - startedAtMs;
   const { embedded, tokens } = result;
@@ -248,6 +248,7 @@ async function store(
   job: JobRecord,
   shard: ShardRecord,
   { rows, embedded, errors, tokens, truncated, file }: EmbeddedShard,
+  startedAtMs: number,
 ): Promise<LedgerResult> {
   const keys = attemptKeys(job.id, shard.ordinal);
   const written: string[] = [];
@@ -266,6 +267,7 @@ async function store(
       counts: { embedded, failed: shard.documents - embedded },
       rows: rows.length,
       tokens,
+      tookMs: Date.now() - startedAtMs,
       truncated,
       errors: errors.slice(0, SHOWN_ERRORS),
       ...(file !== undefined && { resultKey: keys.resultKey }),

@@ -102,7 +102,7 @@ async function writeAndFinish(
   }
   const report = await write(deps, job, shard, signal);
   if (report === undefined) return { written: false, reason: 'cancelled' };
-  const recorded = await record(deps, ledger, job, shard, report);
+  const recorded = await record(deps, ledger, job, shard, { report, startedAtMs });
   if (!recorded.ok) return { written: false, reason: recorded.reason };
   await finishSink(deps, ledger, recorded.job, signal);
   const { documents, points } = report;
@@ -172,7 +172,7 @@ async function record(
   ledger: Ledger,
   job: JobRecord,
   shard: ShardRecord,
-  report: WriteReport,
+  { report, startedAtMs }: { report: WriteReport; startedAtMs: number },
 ): Promise<LedgerResult> {
   const { documents, failed, ...counts } = report;
   const errors = failed.map(({ id, message }): DocumentError => ({ id, code: 'sink_rejected', message }));
@@ -188,6 +188,7 @@ async function record(
       type: 'shardWritten',
       run: job.sink!.run,
       documents,
+      tookMs: Date.now() - startedAtMs,
       counts: { ...counts, refused: errors.length },
       errors: errors.slice(0, SHOWN_ERRORS),
       ...(errorsKey !== undefined && { errorsKey }),

@@ -11,6 +11,7 @@ import type {
   SinkEvent,
   Transition,
 } from './jobEvents.ts';
+import { interrupted, noteShard, type ProgressSample } from './progress.ts';
 import {
   isWritten,
   type JobRecord,
@@ -68,16 +69,16 @@ function decideJob(job: JobRecord, event: JobEvent, nowMs: number): Transition {
       if (job.status === 'running') return refuse('already_running');
       return changed({ ...job, status: 'running', startedAtMs: job.startedAtMs ?? nowMs });
     case 'pause':
-      return pause(job, event, nowMs);
+      return pause(job, event);
     case 'resume':
       if (job.status !== 'paused') return refuse('not_paused');
       if (event.reason !== undefined && event.reason !== job.pausedReason) return refuse('not_paused');
       return changed({
-        ...afterPause(job, nowMs),
+        ...anew(withoutReason(job)),
         status: job.startedAtMs === undefined ? 'queued' : 'running',
       });
     case 'cancel':
-      return changed({ ...afterPause(job, nowMs), status: 'cancelled', finishedAtMs: nowMs });
+      return changed({ ...withoutReason(job), status: 'cancelled', finishedAtMs: nowMs });
     case 'sinkDeferred':
       if (job.sink?.indexing !== 'toDefer') return refuse('no_sink');
       if (job.sink.run !== event.run) return refuse('other_run');
@@ -105,12 +106,11 @@ function noLongerWaiting({ waiting: _, ...sink }: SinkState): SinkState {
 }
 
 /** What a client pauses stays paused, also when the system had paused it before. */
-function pause(job: JobRecord, { reason }: PauseEvent, nowMs: number): Transition {
+function pause(job: JobRecord, { reason }: PauseEvent): Transition {
   if (job.status !== 'paused')
     return changed({
       ...job,
       status: 'paused',
-      pausedAtMs: nowMs,
       ...(reason !== undefined && { pausedReason: reason }),
     });
   if (reason !== undefined || job.pausedReason === undefined) return refuse('already_paused');
@@ -121,19 +121,16 @@ function withoutReason({ pausedReason: _, ...job }: JobRecord): JobRecord {
   return job;
 }
 
-/** Of a paused job, with the time of this pause; any other as it is. */
-function afterPause(job: JobRecord, nowMs: number): JobRecord {
-  const { startedAtMs, pausedAtMs, pausedMs = 0 } = job;
-  if (job.status !== 'paused' || startedAtMs === undefined || pausedAtMs === undefined)
-    return withoutReason(job);
-  return { ...withoutReason(job), pausedMs: pausedMs + nowMs - Math.max(pausedAtMs, startedAtMs) };
+/** Its speed from now on is measured from now on. */
+function anew(job: JobRecord): JobRecord {
+  return job.progress === undefined ? job : { ...job, progress: interrupted(job.progress) };
 }
 
 /** The failed stay counted as failed until they succeed. */
 function retry(job: JobRecord, { added, changed: before, errors }: RetryEvent): Transition {
   if (job.status === 'cancelled') return refuse('cancelled');
   if (!isEnded(job)) return refuse('not_ended');
-  const { finishedAtMs: _, ...rest } = job;
+  const { finishedAtMs: _, ...rest } = anew(job);
   const textBytes = added.reduce((sum, shard) => sum + shard.textBytes, 0);
   const next: JobRecord = {
     ...rest,
@@ -151,7 +148,7 @@ function ingest(job: JobRecord, { destination, sink }: IngestEvent, nowMs: numbe
   if (job.shards.stored < job.shards.total) return refuse('nothing_stored');
   if (job.counts.embedded === 0) return refuse('nothing_stored');
   if (job.sink?.finished === false) return refuse('sink_open');
-  const { finishedAtMs: _, ...rest } = job;
+  const { finishedAtMs: _, ...rest } = anew(job);
   return changed({
     ...rest,
     status: 'running',
@@ -231,7 +228,7 @@ function storeShard(job: JobRecord, shard: ShardRecord, event: ShardStored, nowM
     errors: [...job.errors, ...event.errors].slice(0, SHOWN_ERRORS),
     startedAtMs: job.startedAtMs ?? nowMs,
   };
-  return changed(closeIfDone(next, nowMs), [stored]);
+  return changed(closeIfDone(noted(job, next, event, nowMs), nowMs), [stored]);
 }
 
 function writeShard(job: JobRecord, shard: ShardRecord, event: ShardWritten, nowMs: number): Transition {
@@ -253,7 +250,19 @@ function writeShard(job: JobRecord, shard: ShardRecord, event: ShardWritten, now
     ...(job.sink && { writtenRun: job.sink.run }),
     ...(event.errorsKey !== undefined && { errorsKey: event.errorsKey }),
   };
-  return changed(closeIfDone(next, nowMs), [written]);
+  return changed(closeIfDone(noted(job, next, event, nowMs), nowMs), [written]);
+}
+
+/** With what the end of a shard says of the job's speed. */
+function noted(before: JobRecord, after: JobRecord, { type, tookMs }: ShardEvent, nowMs: number): JobRecord {
+  const sampleOf = ({ tokens, textBytes, shards }: JobRecord): ProgressSample => ({
+    atMs: nowMs,
+    tokens,
+    textBytes: textBytes.done,
+    written: shards.written,
+  });
+  const ended = { was: sampleOf(before), after: sampleOf(after), tookMs, isEmbedded: type === 'shardStored' };
+  return { ...after, progress: noteShard(before.progress, ended) };
 }
 
 function addCounts(sum: SinkCounts, more: SinkCounts | undefined): SinkCounts {
@@ -270,7 +279,7 @@ function closeIfDone(job: JobRecord, nowMs: number): JobRecord {
   const done = awaitsWriting(job) ? job.shards.written : job.shards.stored;
   if (done < job.shards.total || job.sink?.finished === false) return job;
   const succeeded = job.sink === undefined ? job.counts.embedded : job.counts.written;
-  return { ...afterPause(job, nowMs), status: succeeded === 0 ? 'failed' : 'completed', finishedAtMs: nowMs };
+  return { ...withoutReason(job), status: succeeded === 0 ? 'failed' : 'completed', finishedAtMs: nowMs };
 }
 
 function changed(job: JobRecord, shards: readonly ShardRecord[] = []): Transition {
