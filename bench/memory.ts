@@ -1,7 +1,8 @@
 /**
- * `npm run bench:memory -- [--backend redis|embedded] [--seconds 240] [--warm-up 80] [--clients 8]`: resident memory of the
- * processes while jobs with all three outputs, requests of very different sizes, searches and readings of results go on.
- * The built-in model, so that the vectors are of real sizes. The slope is that after the warm-up.
+ * `npm run bench:memory -- [--backend redis|embedded] [--seconds 480] [--warm-up 180] [--clients 8]`: resident memory of the
+ * processes while jobs with all three outputs, requests of very different sizes, searches and readings of results go on,
+ * and of it what V8's heaps take and what is native (arrays, the model, code). The built-in model, so that the vectors are of
+ * real sizes. A minute's figure is its median; slopes are by least squares, after the warm-up and in the second half of that.
  */
 import { loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,10 +15,10 @@ import { readFlags } from './speed/flags.ts';
 import { runJob } from './speed/jobs.ts';
 import { report } from './speed/rig.ts';
 import { BACKENDS, startService } from './speed/service.ts';
-import { type Point, slopePerMinute } from './speed/slope.ts';
+import { mediansPerMinute, type Point, slopePerMinute } from './speed/slope.ts';
 import { logNormalLengths } from './speed/texts.ts';
 
-const flags = readFlags({ backend: 'redis', seconds: '240', 'warm-up': '80', clients: '8' });
+const flags = readFlags({ backend: 'redis', seconds: '480', 'warm-up': '180', clients: '8' });
 const backend = flags.choice('backend', BACKENDS);
 const seconds = flags.number('seconds', 10);
 const warmUpSeconds = flags.number('warm-up');
@@ -42,23 +43,33 @@ try {
 }
 
 const table = Object.fromEntries(
-  [...series].map(([program, points]) => {
+  [...series].map(([name, points]) => {
     const warm = points.filter((point) => point.seconds >= warmUpSeconds);
+    const late = points.filter((point) => point.seconds >= (warmUpSeconds + seconds) / 2);
     const values = (warm.length > 0 ? warm : points).map(({ value }) => value);
+    const minutes = mediansPerMinute(points).map((value, i) => [`min ${i + 1}`, Math.round(value)]);
     return [
-      program,
+      `${name} (MB)`,
       {
-        'at first (MB)': Math.round(points[0]!.value),
-        'least, warm (MB)': Math.round(Math.min(...values)),
-        'most, warm (MB)': Math.round(Math.max(...values)),
-        'slope (MB/min)': slopePerMinute(warm).toFixed(2),
-        'event-loop delay P99 (ms)': delays.get(program)!.toFixed(1),
+        ...Object.fromEntries(minutes),
+        'least, warm': Math.round(Math.min(...values)),
+        'most, warm': Math.round(Math.max(...values)),
+        'slope a min': slopePerMinute(warm).toFixed(1),
+        '2nd half': slopePerMinute(late).toFixed(1),
       },
     ];
   }),
 );
 await report(`memory-${backend}`, {
-  settings: { backend, seconds, warmUpSeconds, clients, jobs, requests },
+  settings: {
+    backend,
+    seconds,
+    warmUpSeconds,
+    clients,
+    jobs,
+    requests,
+    loopDelayP99Ms: Object.fromEntries(delays),
+  },
   loadBefore,
   table,
   figures: { series: Object.fromEntries(series) },
@@ -110,11 +121,15 @@ async function interactive(): Promise<void> {
 
 async function sampling(elapsed: () => number): Promise<void> {
   while (elapsed() < seconds) {
-    for (const { program, rssBytes, loopDelayP99Ms } of await service.processes()) {
-      const points = series.get(program) ?? [];
-      points.push({ seconds: elapsed(), value: rssBytes / MB });
-      series.set(program, points);
-      delays.set(program, loopDelayP99Ms);
+    for (const { program, rssBytes, v8Bytes, loopDelayP99Ms } of await service.processes()) {
+      const [name = program] = program.split('/');
+      const parts = { resident: rssBytes, V8: v8Bytes, native: rssBytes - v8Bytes };
+      for (const [part, bytes] of Object.entries(parts)) {
+        const points = series.get(`${name} ${part}`) ?? [];
+        points.push({ seconds: elapsed(), value: bytes / MB });
+        series.set(`${name} ${part}`, points);
+      }
+      delays.set(name, loopDelayP99Ms);
     }
     await sleep(SAMPLE_MS);
   }

@@ -1,11 +1,13 @@
 /**
  * Preloaded (NODE_OPTIONS=--import) into the processes that a bench starts: writes its memory, processor time and
- * event-loop delay to a file of its own twice a second. SIGUSR2 starts the delay's histogram anew.
+ * event-loop delay to a file of its own twice a second, and each of its threads the size of its heap to another.
+ * SIGUSR2 starts the delay's histogram anew.
  */
-import { renameSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { isMainThread } from 'node:worker_threads';
+import { getHeapStatistics } from 'node:v8';
+import { isMainThread, threadId } from 'node:worker_threads';
 import type { ProcessFigures } from './service.ts';
 
 const WRITE_MS = 500;
@@ -13,6 +15,19 @@ const WRITE_MS = 500;
 const RESOLUTION_MS = 5;
 
 const folder = process.env.TRIVEC_BENCH_PROBE;
+const heapBytes = () => getHeapStatistics().total_physical_size;
+const put = (path: string, value: unknown) => {
+  writeFileSync(`${path}.new`, JSON.stringify(value));
+  renameSync(`${path}.new`, path);
+};
+
+if (!isMainThread && folder !== undefined) {
+  const path = join(folder, `${process.pid}-${threadId}.heap`);
+  put(path, heapBytes());
+  setInterval(() => put(path, heapBytes()), WRITE_MS).unref();
+  process.on('exit', () => rmSync(path, { force: true }));
+}
+
 if (isMainThread && folder !== undefined) {
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delay.enable();
@@ -24,13 +39,12 @@ if (isMainThread && folder !== undefined) {
       pid: process.pid,
       program: process.argv[1]?.split('/').slice(-3).join('/') ?? basename(process.execPath),
       rssBytes: process.memoryUsage.rss(),
+      v8Bytes: heapBytes(),
       cpuMs: (user + system) / 1000,
       loopDelayP99Ms: beyond(delay.percentile(99)),
       loopDelayMaxMs: beyond(delay.max),
     };
-    const path = join(folder, `${process.pid}.json`);
-    writeFileSync(`${path}.new`, JSON.stringify(figures));
-    renameSync(`${path}.new`, path);
+    put(join(folder, `${process.pid}.json`), figures);
   };
   setInterval(write, WRITE_MS).unref();
 }

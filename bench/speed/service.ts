@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { processSettings } from '@trivec/core/processSettings';
 import { freePort, nodeProgram, redisProgram } from '../chaos/processes.ts';
 
 export const BACKENDS = ['embedded', 'redis'] as const;
@@ -15,6 +16,8 @@ export interface ProcessFigures {
   pid: number;
   program: string;
   rssBytes: number;
+  /** Of them, the heaps of V8 in all threads; the others are native: arrays, the model, code. */
+  v8Bytes: number;
   cpuMs: number;
   /** Of the main thread, since the last reset. */
   loopDelayP99Ms: number;
@@ -59,7 +62,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const children: { process: ChildProcess; log: () => string }[] = [];
   const [port, redisPort] = [await freePort(), await freePort()];
   const backendUrl = options.backend === 'redis' ? `redis://127.0.0.1:${redisPort}` : 'embedded';
-  const env = {
+  const settings = processSettings({
     PATH: process.env.PATH,
     DATA_DIR: join(folder, 'data'),
     BACKEND_URL: backendUrl,
@@ -70,9 +73,9 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     NODE_OPTIONS: `--import=${new URL('./probe.ts', import.meta.url).href}`,
     TRIVEC_BENCH_PROBE: probes,
     ...options.env,
-  };
+  });
   const launch = ({ file, args }: Program) => {
-    const child = spawn(file, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(file, args, { cwd: folder, env: settings.env, stdio: ['ignore', 'pipe', 'pipe'] });
     let log = '';
     for (const stream of [child.stdout, child.stderr])
       stream.on('data', (chunk) => {
@@ -87,18 +90,27 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const url = `http://127.0.0.1:${port}`;
   try {
     if (options.backend === 'redis') launch(redisProgram(folder, redisPort));
-    for (const program of programsOf(options)) launch(program);
+    for (const program of programsOf(options))
+      launch({ ...program, args: [...settings.execArgv, ...program.args] });
     await untilReady(url, options.workers === 0 ? '/health/live' : '/health/ready', children);
   } catch (error) {
     await stop();
     throw error;
   }
   const processes = async () => {
-    const files = (await readdir(probes)).filter((name) => name.endsWith('.json'));
-    const found = await Promise.all(files.map((name) => readFile(join(probes, name), 'utf8')));
-    return found
-      .map((json) => JSON.parse(json) as ProcessFigures)
-      .sort((a, b) => a.program.localeCompare(b.program) || a.pid - b.pid);
+    const files = await readdir(probes);
+    const read = async (name: string) => JSON.parse(await readFile(join(probes, name), 'utf8')) as unknown;
+    const found = await Promise.all(
+      files
+        .filter((name) => name.endsWith('.json'))
+        .map(async (name) => {
+          const main = (await read(name)) as ProcessFigures;
+          const heaps = files.filter((file) => file.startsWith(`${main.pid}-`) && file.endsWith('.heap'));
+          const bytes = await Promise.all(heaps.map((file) => read(file).catch(() => 0) as Promise<number>));
+          return { ...main, v8Bytes: bytes.reduce((sum, heap) => sum + heap, main.v8Bytes) };
+        }),
+    );
+    return found.sort((a, b) => a.program.localeCompare(b.program) || a.pid - b.pid);
   };
   const resetDelays = async () => {
     for (const { pid } of await processes()) process.kill(pid, 'SIGUSR2');

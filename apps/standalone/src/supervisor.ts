@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { ProcessSettings } from '@trivec/core/processSettings';
 import { SAME_SIGNAL_MS } from '@trivec/core/shutdown';
 import { afterExit, type ChildExit, DEFAULT_POLICY, type RestartPolicy } from './supervisorPolicy.ts';
 
@@ -8,6 +9,8 @@ const LINK = new URL('./supervisorLink.ts', import.meta.url).href;
 
 export interface SuperviseOptions {
   policy?: RestartPolicy;
+  /** Of the process; without them it is started with what the supervisor has itself. */
+  settings?: ProcessSettings;
   log?: (line: string) => void;
 }
 
@@ -39,7 +42,7 @@ export async function supervise(entryUrl: URL, options: SuperviseOptions = {}): 
     let crashes = 0;
     for (;;) {
       const startedAtMs = performance.now();
-      child = start(entryUrl);
+      child = start(entryUrl, options.settings);
       const ended = await endOf(child);
       child = undefined;
       const exit: ChildExit = {
@@ -65,9 +68,10 @@ export async function supervise(entryUrl: URL, options: SuperviseOptions = {}): 
   }
 }
 
-function start(entryUrl: URL): ChildProcess {
+function start(entryUrl: URL, settings: ProcessSettings | undefined): ChildProcess {
   return fork(fileURLToPath(entryUrl), process.argv.slice(2), {
-    execArgv: [...process.execArgv, '--import', LINK],
+    execArgv: [...process.execArgv, ...(settings?.execArgv ?? []), '--import', LINK],
+    ...(settings !== undefined && { env: settings.env }),
     // Its own process group: a terminal's Ctrl-C then reaches the supervisor alone, which passes it on once.
     detached: true,
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

@@ -7,7 +7,7 @@ import { makeTexts, requestOf, SCENARIOS, SURFACES, surfaceOf } from '../../../b
 import { failuresOf, summarize } from '../../../bench/load/summary.ts';
 import { readFlags, usageLine } from '../../../bench/speed/flags.ts';
 import { type CpuProfile, threadOf, timeByArea } from '../../../bench/speed/profile.ts';
-import { slopePerMinute } from '../../../bench/speed/slope.ts';
+import { mediansPerMinute, slopePerMinute } from '../../../bench/speed/slope.ts';
 import { textsOf, wholeWords } from '../../../bench/speed/words.ts';
 
 test('flags: defaults, values, lists, and what is refused', () => {
@@ -56,6 +56,12 @@ test('slope', () => {
   const points = [0, 30, 60, 90].map((seconds) => ({ seconds, value: 100 + seconds / 30 }));
   assert.ok(Math.abs(slopePerMinute(points) - 2) < 1e-9);
   assert.equal(slopePerMinute(points.slice(0, 1)), 0);
+});
+
+test('medians of minutes', () => {
+  const points = [0, 30, 59, 60, 119, 200].map((seconds) => ({ seconds, value: seconds }));
+  assert.deepEqual(mediansPerMinute(points), [30, 60, Number.NaN, 200]);
+  assert.deepEqual(mediansPerMinute([]), []);
 });
 
 test('a profile is cut to its window, and a sample counts for the innermost frame that is known', () => {

@@ -23,6 +23,13 @@ export interface InferenceOptions {
  */
 const MAX_DEATHS = 5;
 
+/**
+ * A thread's young objects may take 128 MB by default (two thirds of the limit), and get there in steps, of which the
+ * first comes after minutes. This one makes few: what is large are arrays, which lie elsewhere. Node's own flag for it,
+ * where it is given, counts instead.
+ */
+const YOUNG_MB = 24;
+
 interface Run {
   batch: Pick<PackedBatch, 'lengths' | 'wants'>;
   onPassed: () => void;
@@ -63,7 +70,11 @@ export class InferenceSession implements Device {
 
   #start(): Promise<void> {
     const url = this.#options.threadUrl ?? new URL('./inferenceThread.ts', import.meta.url);
-    const worker = new Worker(url, { workerData: this.#setup(), name: 'inference' });
+    const worker = new Worker(url, {
+      workerData: this.#setup(),
+      name: 'inference',
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+    });
     this.#worker = worker;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const exit = Promise.withResolvers<void>();
