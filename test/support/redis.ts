@@ -58,7 +58,17 @@ export async function startRedis(extraArgs: readonly string[] = []): Promise<Tes
     await exited;
   };
 
-  await start();
+  const stop = async () => {
+    await end('SIGKILL');
+    await rm(folder, { recursive: true, force: true });
+  };
+
+  try {
+    await start();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
   return {
     url,
     kill9: () => end('SIGKILL'),
@@ -66,10 +76,7 @@ export async function startRedis(extraArgs: readonly string[] = []): Promise<Tes
       await end('SIGTERM');
       await start();
     },
-    stop: async () => {
-      await end('SIGKILL');
-      await rm(folder, { recursive: true, force: true });
-    },
+    stop,
   };
 }
 
