@@ -168,6 +168,8 @@ test('a dry run counts, estimates and lists what would be refused, and stores no
     ],
   );
   assert.equal((await dry(bad, { onInvalid: 'skip' })).accepted, true);
+  const destination = { type: 'qdrant', collection: 'c' } as const;
+  await assert.rejects(dry(documents(2), { destination }), { param: 'destination', message: /no Qdrant/ });
   // 20 words: chunks of 6 words that share 1.
   const long = documents(3, () => 'w '.repeat(20));
   assert.equal((await dry(long)).tokens, 24, 'cut to the length of the model');
