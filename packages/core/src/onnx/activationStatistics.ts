@@ -46,30 +46,37 @@ export async function measureActivations(
   withProbes.set(bytes);
   withProbes.set(fragment, bytes.length);
   const session = await InferenceSession.create(withProbes, {
-    // Several texts' outputs would stay in the arena until the session ends.
     enableCpuMemArena: false,
     extra: { session: { model_external_initializers_file_folder_path: dirname(runnable) } },
   });
   try {
     const found = new Map<string, ActivationStatistics>();
-    const fetches = [...outputs.values()].flatMap(({ peaks, moments }) => [
-      moments,
-      ...(peaks ? [peaks] : []),
-    ]);
+    // Every text's results go into the same tensors: left to the collector, those of all texts would pile up.
+    const results: Record<string, Tensor> = {};
+    for (const [name, { peaks, moments }] of outputs) {
+      const own = emptyStatistics(measured.get(name)!, peaks !== undefined);
+      const { block, values } = own.moments;
+      found.set(name, own);
+      results[moments] = zeros([values.length / block ** 2, block, block]);
+      if (peaks !== undefined) results[peaks] = zeros([values.length / block]);
+    }
+    const valuesOf = (output: string) => results[output]!.data as Float32Array;
     for (const ids of texts) {
-      const result = await session.run(feedsFor(session.inputNames, ids), fetches);
-      const values = (name: string) => result[name]!.data as Float32Array;
-      for (const [name, probe] of outputs) {
-        const own = found.get(name) ?? emptyStatistics(measured.get(name)!, probe.peaks !== undefined);
-        found.set(name, own);
-        if (own.peaks !== undefined && probe.peaks !== undefined) raise(own.peaks, values(probe.peaks));
-        add(own.moments.values, values(probe.moments));
+      await session.run(feedsFor(session.inputNames, ids), results);
+      for (const [name, { peaks, moments }] of outputs) {
+        const own = found.get(name)!;
+        if (own.peaks !== undefined && peaks !== undefined) raise(own.peaks, valuesOf(peaks));
+        add(own.moments.values, valuesOf(moments));
       }
     }
     return found;
   } finally {
     await session.release();
   }
+}
+
+function zeros(dims: readonly number[]): Tensor {
+  return new Tensor('float32', new Float32Array(dims.reduce((a, b) => a * b, 1)), dims);
 }
 
 function emptyStatistics(channels: number, hasPeaks: boolean): ActivationStatistics {

@@ -9,7 +9,7 @@ const MAX_BLOCK = 128;
 /** Columns whose rows of a block stay in the processor's cache. */
 const TILE = 128;
 /** Of the mean square of a block's channels: few samples say little about how channels move together. */
-const DAMPING = 0.1;
+const DAMPING = 0.3;
 
 /** Σ x[i]·x[j] over tokens, for the channels of one block after the other: [channels / block, block, block]. */
 export interface ChannelMoments {
