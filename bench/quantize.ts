@@ -45,7 +45,7 @@ const variants = VARIANTS.filter((variant) => flags.variants.split(',').includes
 const options = sessionOptions({
   provider: { device: 'cpu', name: 'cpu' },
   intraOpThreads: threads,
-  allowSpinning: flags.clock === 'wall',
+  spinWhenIdle: false,
 });
 
 async function makeVariant(

@@ -22,7 +22,7 @@ export function openSession(source: string | Uint8Array): Promise<InferenceSessi
   const options = sessionOptions({
     provider: { device: 'cpu', name: 'cpu' },
     intraOpThreads: countCores(),
-    allowSpinning: false,
+    spinWhenIdle: false,
   });
   return typeof source === 'string'
     ? InferenceSession.create(source, options)

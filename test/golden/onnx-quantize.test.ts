@@ -94,7 +94,7 @@ for (const kind of ['plain', 'with outlying rows'])
       sessionOptions({
         provider: { device: 'cpu', name: 'cpu' },
         intraOpThreads: 2,
-        allowSpinning: false,
+        spinWhenIdle: false,
       }),
     );
     t.after(() => session.release());

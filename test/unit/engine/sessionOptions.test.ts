@@ -8,7 +8,7 @@ import { inspectModelFile } from '@trivec/core/onnx/inspect';
 import { InferenceSession } from 'onnxruntime-node';
 import { writeEncoder } from '../../../bench/models/encoder.ts';
 
-const CPU = { provider: { device: 'cpu', name: 'cpu' }, intraOpThreads: 1, allowSpinning: false };
+const CPU = { provider: { device: 'cpu', name: 'cpu' }, intraOpThreads: 1, spinWhenIdle: false };
 const SIZE = { layers: 1, hidden: 32, heads: 2, feedForward: 64, vocabulary: 64, positions: 66 };
 
 test('on a CPU onnxruntime keeps normalisations and GELUs apart from the additions before them', async (t) => {
@@ -38,4 +38,13 @@ test('a GPU gets all of them, and its number', () => {
   });
   assert.deepEqual(executionProviders, [{ name: 'cuda', deviceId: 1 }]);
   assert.equal(extra?.optimization, undefined);
+});
+
+test('threads spin for a moment after a run, and on only where that is asked for', () => {
+  const spinning = (spinWhenIdle: boolean) => {
+    const session = sessionOptions({ ...CPU, spinWhenIdle }).extra?.session as Record<string, unknown>;
+    return session.intra_op;
+  };
+  assert.deepEqual(spinning(false), { allow_spinning: '1', spin_duration_us: '1000' });
+  assert.deepEqual(spinning(true), { allow_spinning: '1' });
 });

@@ -56,13 +56,13 @@ async function loadGraph(): Promise<Graph> {
 }
 
 function createSession({ source }: Graph, provider: Provider): Promise<InferenceSession> {
-  const { intraOpThreads, allowSpinning } = setup;
+  const { intraOpThreads, allowSpinning: spinWhenIdle } = setup;
   if (typeof source === 'string')
-    return InferenceSession.create(source, sessionOptions({ provider, intraOpThreads, allowSpinning }));
+    return InferenceSession.create(source, sessionOptions({ provider, intraOpThreads, spinWhenIdle }));
   const dataFolder = dirname(setup.graphFile);
   return InferenceSession.create(
     source,
-    sessionOptions({ provider, intraOpThreads, allowSpinning, dataFolder }),
+    sessionOptions({ provider, intraOpThreads, spinWhenIdle, dataFolder }),
   );
 }
 
