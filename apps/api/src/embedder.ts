@@ -1,5 +1,5 @@
 import type { Config } from '@trivec/core/config';
-import type { EmbedTask, EngineTask, ReplyTo } from '@trivec/core/engine/tasks';
+import type { EmbedTask } from '@trivec/core/engine/tasks';
 import { TrivecError } from '@trivec/core/errors';
 import { isBlank } from '@trivec/core/jobs/textRules';
 import type { ModelInfo } from '@trivec/core/models/modelInfo';
@@ -8,7 +8,7 @@ import type { Metrics } from '@trivec/core/telemetry/metrics';
 import type { Output, TextVectors } from '@trivec/core/vectors/types';
 import { OUTPUTS } from '@trivec/core/vectors/types';
 import type { EmbeddingCache } from './embeddingCache.ts';
-import { checkText, type EngineCalls } from './engineCalls.ts';
+import { type Caller, checkText, type EngineCalls } from './engineCalls.ts';
 import { TextRunner } from './textRunner.ts';
 import type { Timings } from './timings.ts';
 
@@ -29,7 +29,7 @@ export interface EmbedRequest {
   partial?: boolean | undefined;
   /** True: also white space is embedded, as the clients of some surfaces expect it. */
   acceptBlank?: boolean | undefined;
-  client?: string | undefined;
+  client: string;
   timeoutMs?: number | undefined;
   /** How errors call text `i`; `input[i]` when absent. */
   nameOf?: (index: number) => string;
@@ -159,26 +159,12 @@ export class Embedder {
     }
     this.#deps.metrics.requestTexts.inc({ model: model.name }, texts.length - failures.size);
     this.#deps.metrics.requestTokens.inc({ model: model.name }, embedded.tokens);
-    if (client !== undefined) this.#deps.charge(client, embedded.tokens);
+    this.#deps.charge(client, embedded.tokens);
     return embedded;
   }
 
-  /** Any task, within the time that a request has. */
-  ask<Task extends EngineTask>(
-    fingerprint: string,
-    task: Task,
-    signal: AbortSignal,
-    client?: string,
-  ): Promise<ReplyTo<Task>> {
-    return this.#deps.calls.ask(fingerprint, task, { client, signal });
-  }
-
   /** Token ids as the text that they stand for: the engine frames and cuts it like any other. */
-  async #asTexts(
-    model: ModelInfo,
-    inputs: readonly TextInput[],
-    caller: { client: string | undefined; timeoutMs: number | undefined; signal: AbortSignal },
-  ): Promise<string[]> {
+  async #asTexts(model: ModelInfo, inputs: readonly TextInput[], caller: Caller): Promise<string[]> {
     const rows = inputs.filter((input) => typeof input !== 'string');
     if (rows.length === 0) return inputs as string[];
     const cost = rows.reduce((sum, { length }) => sum + length, 0);

@@ -9,8 +9,8 @@ import type { Admission, Turn } from './admission.ts';
 
 /** Who asks, and how long they wait. */
 export interface Caller {
-  /** Whose turn it is when many wait; one for all where nothing is known. */
-  client?: string | undefined;
+  /** Whose turn it is when many wait. */
+  client: string;
   /** At most REQUEST_TIMEOUT_MS, which it is when absent. */
   timeoutMs?: number | undefined;
   signal: AbortSignal;
@@ -113,7 +113,7 @@ export class EngineCalls {
     }
   }
 
-  #turn({ client = 'anyone', signal }: Caller, cost: number, deadlineAtMs: number): Turn {
+  #turn({ client, signal }: Caller, cost: number, deadlineAtMs: number): Turn {
     return { client, cost, deadlineAtMs, signal };
   }
 

@@ -28,6 +28,6 @@ export function clientOf({ identity, ip }: Pick<FastifyRequest, 'identity' | 'ip
 }
 
 /** With whom a client shares what the cache knows: whoever has the same key; without keys, everybody. */
-export function cacheScopeOf(client: string | undefined): string {
-  return client?.startsWith('key:') === true ? client : '';
+export function cacheScopeOf(client: string): string {
+  return client.startsWith('key:') ? client : '';
 }

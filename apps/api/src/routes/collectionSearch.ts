@@ -6,6 +6,7 @@ import { clientGone } from '../clientGone.ts';
 import { CollectionSearchSchema, collectionSearchBody } from '../schemas/collectionSearch.ts';
 import { errorResponses } from '../schemas/common.ts';
 import type { Routes } from '../services.ts';
+import { clientOf } from '../viewer.ts';
 
 const DEFAULT_LIMIT = 10;
 /** Someone waits: one more attempt, no patience beyond. */
@@ -79,6 +80,7 @@ export const collectionSearchRoutes: Routes = async (
           // A collection of shortened vectors is asked with one as short.
           dimensions:
             outputs.includes('dense') && size !== undefined && size < model.denseDims ? size : undefined,
+          client: clientOf(request),
           nameOf: () => 'query',
         },
         signal,

@@ -68,7 +68,7 @@ export interface EmbeddingsBody extends Omit<EmbedRequest, 'texts' | 'outputs' |
 
 /** The one handler behind `/embeddings` and `/v1/embeddings`. */
 export async function embeddingsAnswer(
-  { config, models, embedder }: Services,
+  { config, models, embedder, calls }: Services,
   body: EmbeddingsBody,
   client: string,
   signal: AbortSignal,
@@ -95,7 +95,7 @@ export async function embeddingsAnswer(
     signal,
   );
   const tokenNames =
-    sparseFormat === 'tokens' ? await namesOfTokens(embedder, embedded, client, signal) : undefined;
+    sparseFormat === 'tokens' ? await namesOfTokens(calls, embedded, client, signal) : undefined;
   return vectorBody(embedded, {
     format: encoding_format,
     shape: outputs === undefined ? 'openai' : 'native',
@@ -106,7 +106,7 @@ export async function embeddingsAnswer(
 
 /** The tokens of all sparse vectors as text, each asked for once. */
 async function namesOfTokens(
-  embedder: Services['embedder'],
+  calls: Services['calls'],
   { model, vectors }: Embedded,
   client: string,
   signal: AbortSignal,
@@ -116,6 +116,6 @@ async function namesOfTokens(
   ];
   if (ids.length === 0) return new Map();
   const task = { kind: 'decode' as const, ids: ids.map((id) => [id]), skipSpecialTokens: false };
-  const { texts } = await embedder.ask(model.fingerprint, task, signal, client);
+  const { texts } = await calls.ask(model.fingerprint, task, { client, signal });
   return new Map(ids.map((id, index) => [id, texts[index] ?? '']));
 }

@@ -99,10 +99,10 @@ export const jobSearchRoutes: Routes = async (
         }
         if (ids.size === 0) return new Map();
         const rows = [...ids].map((id) => [id]);
-        const { texts } = await embedder.ask(
+        const { texts } = await calls.ask(
           model.fingerprint,
           { kind: 'decode', ids: rows, skipSpecialTokens: false },
-          signal,
+          { client: clientOf(request), signal },
         );
         return new Map([...ids].map((id, index) => [id, texts[index] ?? '']));
       }
