@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { JobTexts } from '@trivec/core/jobs/jobTexts';
 import type { Consumer } from '@trivec/core/queue/workQueue';
 import { Resources } from '@trivec/core/shutdown';
+import { qdrantTargets } from '@trivec/core/sinks/qdrant/targets';
 import { serveBulk } from './bulkLane.ts';
 import { serveInteractive } from './interactiveLane.ts';
 import type { LaneDeps, WorkerDeps } from './lane.ts';
@@ -32,6 +33,7 @@ export async function startWorker({ engines, ...deps }: WorkerDeps): Promise<Con
 
 async function announce({
   backend,
+  config,
   engine,
   metrics,
   logger,
@@ -40,6 +42,7 @@ async function announce({
   const workerId = randomUUID();
   const startedAtMs = Date.now();
   const { model, device } = engine;
+  const destinations = [...qdrantTargets(config).keys()].map((name = '') => name);
   const announcement = await backend.registry.announce(() => {
     const tokensPerSecond = engine.tokensPerSecond();
     metrics.tokensPerSecond.set({ model: model.name, device }, tokensPerSecond);
@@ -54,6 +57,7 @@ async function announce({
       ...(calibration && { calibration: { from: calibration.from, cost: calibration.cost } }),
       tokensPerSecond,
       startedAtMs,
+      destinations,
       ...(failedModels.length > 0 && { failedModels }),
     };
   });

@@ -1,13 +1,24 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import test from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Backend } from '@trivec/core/backend/backend';
 import { TrivecError } from '@trivec/core/errors';
+import { JobService } from '@trivec/core/jobs/jobService';
 import { Ledger } from '@trivec/core/jobs/ledger';
-import type { SinkState } from '@trivec/core/jobs/records';
+import { Reconciler } from '@trivec/core/jobs/reconciler';
+import type { JobRecord, SinkState } from '@trivec/core/jobs/records';
 import { NO_SINK_COUNTS } from '@trivec/core/jobs/sinkPlan';
 import { runSinkShard, type SinkStageDeps } from '@trivec/core/jobs/sinkStage';
 import { NOTHING_TO_WRITE, writeShard } from '@trivec/core/jobs/sinkWrite';
+import { unservedReason } from '@trivec/core/jobs/unservedSink';
+import type { ShardPointer } from '@trivec/core/queue/workQueue';
+import { QdrantConnection } from '@trivec/core/sinks/qdrant/client';
 import { resolveDestination } from '@trivec/core/sinks/qdrant/destination';
 import { ANYONE, documents, jobRig } from '../../support/jobRig.ts';
+import { MemoryQueue } from '../../support/memory.ts';
 
 const REPORT = { ...NOTHING_TO_WRITE, documents: 3, points: 3 };
 const destination = resolveDestination({ type: 'qdrant', collection: 'docs' });
@@ -102,4 +113,105 @@ test('what is queued for another server than the job has now is dropped', async 
     new AbortController().signal,
   );
   assert.deepEqual(outcome, { written: false, reason: 'other_run' });
+});
+
+test('a request that is being tried still shows why the job waits; a shard that is written takes it back', async () => {
+  const { rig, id, run } = await ingesting();
+  const reason = 'Qdrant did not answer within 60000 ms.';
+  await run(async (_task, { observer }) => {
+    observer!.onStall!(reason);
+    observer!.onStall!(reason);
+    await nextTurn();
+    assert.equal((await rig.job(id)).sink?.waiting?.reason, reason);
+    // Noted last, and it must not be what remains.
+    observer!.onStall!('Qdrant answered 503: busy');
+    return REPORT;
+  });
+  const done = await rig.job(id);
+  assert.deepEqual([done.status, done.sink?.waiting], ['completed', undefined]);
+});
+
+test('a server that takes requests and is silent is told of at the first timeout, one that refuses for a moment is not', async () => {
+  const silent = createServer(() => undefined);
+  silent.listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const { port } = silent.address() as AddressInfo;
+  const connection = new QdrantConnection({
+    url: `http://127.0.0.1:${port}`,
+    timeoutMs: 50,
+    concurrency: 1,
+    retries: 1,
+    retryDelayMs: 1,
+  });
+  const stalls: string[] = [];
+  const observer = { onStall: (reason: string) => stalls.push(reason) };
+  await assert.rejects(connection.upsert('docs', [], { confirm: true, observer }), {
+    code: 'sink_unavailable',
+  });
+  assert.deepEqual(stalls, ['Qdrant did not answer within 50 ms.']);
+  silent.closeAllConnections();
+  silent.close();
+  await once(silent, 'close');
+  await assert.rejects(connection.upsert('docs', [], { confirm: true, observer }), /ECONNREFUSED/);
+  assert.equal(stalls.length, 1);
+  await connection.close();
+});
+
+test('a job whose server nobody has any more says which, and can be cancelled and deleted', async () => {
+  const rig = jobRig();
+  const { id } = await rig.submit(documents(3));
+  await rig.drain();
+  const ledger = new Ledger(rig.ledger);
+  const eu = resolveDestination({ type: 'qdrant', collection: 'docs', target: 'eu' });
+  const open = { ...sink, indexing: 'toDefer' as const, finished: false };
+  assert.ok((await ledger.applyToJob(id, { type: 'ingest', destination: eu, sink: open })).ok);
+  let workers: { destinations?: readonly string[] }[] = [{ destinations: ['', 'us'] }];
+  const sinkQueue = new MemoryQueue<ShardPointer>();
+  const backend = {
+    ...rig.deps.backend,
+    sinkQueue: () => sinkQueue,
+    registry: { list: async () => workers },
+  } as unknown as Backend;
+  const reconciler = new Reconciler({ ...rig.deps, backend });
+  const waiting = async () => {
+    await reconciler.reconcile();
+    return (await rig.job(id)).sink?.waiting?.reason;
+  };
+  assert.match((await waiting())!, /No worker has the Qdrant server "eu": name it in QDRANT_TARGETS/);
+  workers = [];
+  assert.equal(await waiting(), 'No worker runs.');
+  const { version } = await rig.job(id);
+  assert.equal(await waiting(), 'No worker runs.');
+  assert.equal((await rig.job(id)).version, version, 'the same again is not written again');
+  assert.equal(sinkQueue.items.size, 1, 'it waits to be taken');
+  const service = new JobService({ ...rig.deps, backend });
+  assert.equal((await service.cancel(id, ANYONE)).status, 'cancelled');
+  await service.delete(id, ANYONE);
+  assert.equal(await rig.ledger.readJob(id), undefined);
+});
+
+test('a job whose server is there again goes on', async () => {
+  const { rig, id, ledger } = await ingesting();
+  const reason = unservedReason(await rig.job(id), [{ destinations: [] }])!;
+  assert.ok((await ledger.applyToJob(id, { type: 'sinkWaits', run: 1, reason })).ok);
+  assert.equal((await rig.job(id)).sink?.waiting?.reason, reason);
+  const { ledger: store, storage, logger } = rig;
+  const writer = { write: async () => REPORT, close: async () => undefined };
+  const deps = { ledger: store, storage, sink: {} as SinkStageDeps['sink'], writer, logger };
+  await runSinkShard(deps, { jobId: id, ordinal: 0 }, new AbortController().signal);
+  const done = await rig.job(id);
+  assert.deepEqual([done.status, done.sink?.waiting], ['completed', undefined]);
+});
+
+test('which worker serves a destination', () => {
+  const reasonFor = (target: string | undefined, ...workers: { destinations?: string[] }[]) =>
+    unservedReason(
+      { options: { destination: { ...destination, ...(target !== undefined && { target }) } } } as JobRecord,
+      workers,
+    );
+  assert.equal(reasonFor(undefined, { destinations: [''] }), undefined);
+  assert.equal(reasonFor('eu', { destinations: [] }, { destinations: ['eu'] }), undefined);
+  assert.equal(reasonFor('eu', {}), undefined, 'of an older version: it does not say');
+  assert.match(reasonFor(undefined, { destinations: ['eu'] })!, /QDRANT_URL/);
+  assert.match(reasonFor('eu', { destinations: [''] })!, /"eu".*QDRANT_TARGETS/);
 });

@@ -7,7 +7,7 @@ import test, { type TestContext } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { TrivecError } from '@trivec/core/errors';
 import type { RequestedOptions, ServerSource } from '@trivec/core/jobs/serviceTypes';
-import { FAKE_MODEL } from '../../support/fakeEngine.ts';
+import { FAKE_MODEL, POISON } from '../../support/fakeEngine.ts';
 import { ANYONE, documents, jobRig } from '../../support/jobRig.ts';
 
 const lines = (ids: readonly string[]) =>
@@ -198,11 +198,25 @@ test('limits: open jobs of an owner, the backlog of all, room in the storage', a
   await rig.service.admit('somebody');
   const third = await rig.submit(documents(16));
   await assert.rejects(rig.service.admit('somebody'), overloaded(/6 shards wait.*MAX_BACKLOG_SHARDS/));
+  // What is paused waits for its owner, and keeps nobody else waiting.
+  await rig.service.pause(third.id, ANYONE);
+  await rig.service.admit('somebody');
+  await rig.service.resume(third.id, ANYONE);
+  await assert.rejects(rig.service.admit('somebody'), { code: 'overloaded' });
   await rig.service.cancel(third.id, ANYONE);
   await rig.service.cancel(second.id, ANYONE);
   await rig.service.admit(ANYONE.owner);
   rig.storage.free = 999;
   await assert.rejects(rig.service.admit(ANYONE.owner), { code: 'storage_full', message: /MIN_FREE_BYTES/ });
+});
+
+test('a retry counts at once for the room of its owner', async () => {
+  const rig = jobRig({ maxOpenJobs: 1 });
+  const { id } = await rig.submit([{ id: 'a', text: POISON }]);
+  await rig.drain();
+  await rig.service.admit(ANYONE.owner);
+  await rig.service.retry(id, ANYONE);
+  await assert.rejects(rig.service.admit(ANYONE.owner), { code: 'overloaded' });
 });
 
 test('however many ask for room at once, the open jobs are read once; what this process adds counts at once', async () => {

@@ -195,6 +195,7 @@ export class JobService {
       if (result.reason === 'gone') throw notFound(id);
       throw new TrivecError('job_conflict', INGEST_REFUSALS[result.reason] ?? `The job is ${job.status}.`);
     }
+    this.room.changed();
     await this.queues.passOn(result.job);
     return result.job;
   }
@@ -218,6 +219,7 @@ export class JobService {
       await storage.delete(keys);
       throw new TrivecError('job_conflict', 'The job was changed at the same time; look at it again.');
     }
+    this.room.changed();
     await this.queues.enqueue(transition.job);
     return { ...transition.job, version: transition.job.version + 1 };
   }
@@ -227,6 +229,7 @@ export class JobService {
     const job = await this.get(id, viewer);
     const result = await this.ledger.applyToJob(id, { type: 'pause' });
     if (!result.ok) return this.refused(result, job, viewer, 'already_paused');
+    this.room.changed();
     await this.queues.dequeue(result.job);
     return result.job;
   }
@@ -236,6 +239,7 @@ export class JobService {
     const job = await this.get(id, viewer);
     const result = await this.ledger.applyToJob(id, { type: 'resume' });
     if (!result.ok) return this.refused(result, job, viewer, 'not_paused');
+    this.room.changed();
     await this.queues.enqueue(result.job);
     await this.queues.passOn(result.job);
     return result.job;
@@ -252,6 +256,11 @@ export class JobService {
     const sink = qdrant?.of(job.options.destination?.target);
     // What was put off at the destination is only known here: restored before it is forgotten.
     if (sink !== undefined) await settleSink({ ledger: backend.ledger, sink, logger }, id);
+    else if (job.sink?.finished === false)
+      logger.warn(
+        { jobId: id, collection: job.sink.collection, target: job.options.destination?.target },
+        'a job is deleted whose Qdrant server is not configured any more: what it began there stays',
+      );
     await this.ledger.store.deleteJob(id);
     await this.deps.storage.deletePrefix(resultsPrefix(id));
     await this.deps.storage.deletePrefix(inputPrefix(id));

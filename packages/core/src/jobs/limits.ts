@@ -18,7 +18,7 @@ const KNOWN_FOR_MS = 500;
 interface OpenJobs {
   /** Of each owner. */
   jobs: ReadonlyMap<string, number>;
-  /** Still to be embedded. */
+  /** That wait to be embedded: those of paused jobs do not. */
   shards: number;
 }
 
@@ -88,7 +88,7 @@ async function readOpenJobs(ledger: LedgerStore): Promise<OpenJobs> {
     for (const job of await Promise.all(ids.slice(i, i + READS_AT_ONCE).map((id) => ledger.readJob(id)))) {
       if (job === undefined || isEnded(job)) continue;
       jobs.set(job.owner, (jobs.get(job.owner) ?? 0) + 1);
-      shards += job.shards.total - job.shards.stored;
+      if (job.status !== 'paused') shards += job.shards.total - job.shards.stored;
     }
   return { jobs, shards };
 }

@@ -9,6 +9,7 @@ import { hasRoomAgain } from './pausing.ts';
 import type { JobRecord } from './records.ts';
 import { expireJobs } from './retention.ts';
 import { eachAlone, sweepStorage } from './sweep.ts';
+import { awaitsSink, unservedReason } from './unservedSink.ts';
 
 export interface ReconcilerDeps {
   backend: Backend;
@@ -74,10 +75,20 @@ export class Reconciler {
     const passed = await enqueueStored(this.ledger, (target) => this.deps.backend.sinkQueue(target), job);
     if (passed > 0)
       this.deps.logger.info({ jobId, shards: passed }, 'passed stored shards to the sink queue');
+    await this.noteUnserved(job);
     if (job.status !== 'queued' && job.status !== 'running') return;
     const queue = this.deps.backend.shardQueue(job.model.fingerprint);
     const added = await enqueuePending(this.ledger, queue, job);
     if (added > 0) this.deps.logger.info({ jobId, shards: added }, 'enqueued shards that no queue knew');
+  }
+
+  /** A queue that nobody serves says nothing: the job does. Whoever writes its next shard takes that back. */
+  private async noteUnserved(job: JobRecord): Promise<void> {
+    if (job.sink === undefined || !awaitsSink(job)) return;
+    const reason = unservedReason(job, await this.deps.backend.registry.list());
+    if (reason === undefined || reason === job.sink.waiting?.reason) return;
+    const noted = await this.ledger.applyToJob(job.id, { type: 'sinkWaits', run: job.sink.run, reason });
+    if (noted.ok) this.deps.logger.warn({ jobId: job.id, reason }, 'nobody takes a job to its destination');
   }
 
   /** A job that a full storage has paused goes on when there is room. */

@@ -1,7 +1,7 @@
 import { TrivecError } from '../errors.ts';
 import type { LedgerStore } from '../ledger/ledgerStore.ts';
 import type { ShardPointer } from '../queue/workQueue.ts';
-import type { SinkObserver } from '../sinks/qdrant/client.ts';
+import type { RequestOptions, SinkObserver } from '../sinks/qdrant/client.ts';
 import { isKeyRefused } from '../sinks/qdrant/failure.ts';
 import {
   deferIndexing,
@@ -24,6 +24,7 @@ import {
   type ShardRecord,
   type SinkState,
 } from './records.ts';
+import { SinkStalls } from './sinkStalls.ts';
 import { lostShard, NOTHING_TO_WRITE, waitForKey } from './sinkWrite.ts';
 import type { SinkWriter } from './sinkWriter.ts';
 import { isEnded, SHOWN_ERRORS } from './stateMachine.ts';
@@ -65,8 +66,10 @@ export async function runSinkShard(
   if (job.status === 'paused') return { written: false, reason: 'paused' };
   // An ingestion to another server has begun since this was queued.
   if (job.options.destination?.target !== deps.target) return { written: false, reason: 'other_run' };
+  const stalls = new SinkStalls(ledger, job);
+  const observer = { ...deps.observer, onStall: (reason: string) => stalls.add(reason) };
   try {
-    return await writeAndFinish(deps, ledger, job, pointer, signal);
+    return await writeAndFinish({ ...deps, observer, stalls }, ledger, job, pointer, signal);
   } catch (error) {
     const waits = isKeyRefused(error) ? waitForKey(error) : error;
     if (waits instanceof TrivecError && waits.code === 'sink_unavailable' && job.sink !== undefined)
@@ -75,8 +78,10 @@ export async function runSinkShard(
   }
 }
 
+type WritingDeps = SinkStageDeps & { stalls: SinkStalls };
+
 async function writeAndFinish(
-  deps: SinkStageDeps,
+  deps: WritingDeps,
   ledger: Ledger,
   job: JobRecord,
   pointer: ShardPointer,
@@ -102,6 +107,7 @@ async function writeAndFinish(
   }
   const report = await write(deps, job, shard, signal);
   if (report === undefined) return { written: false, reason: 'cancelled' };
+  await deps.stalls.settled();
   const recorded = await record(deps, ledger, job, shard, { report, startedAtMs });
   if (!recorded.ok) return { written: false, reason: recorded.reason };
   await finishSink(deps, ledger, recorded.job, signal);
@@ -200,17 +206,17 @@ async function record(
 
 /** Written down first, done second: a crash in between restores what was never changed, which harms nothing. */
 async function deferOnce(
-  { ledger: store, sink }: SinkStageDeps,
+  { ledger: store, sink, observer }: WritingDeps,
   ledger: Ledger,
   job: JobRecord,
   signal: AbortSignal,
 ): Promise<void> {
   if (job.sink?.indexing !== 'toDefer') return;
   const { collection, run } = job.sink;
-  const hnswM = await readHnswM(sink.connection, collection, { signal });
+  const hnswM = await readHnswM(sink.connection, collection, { signal, observer });
   const recorded = await ledger.applyToJob(job.id, { type: 'sinkDeferred', run, hnswM });
   if (!recorded.ok) return;
-  await deferIndexing(sink.connection, collection, { signal });
+  await deferIndexing(sink.connection, collection, { signal, observer });
   const current = await store.readJob(job.id);
   // Finished or cancelled in between, by someone who thought that this process was dead.
   if (current?.sink === undefined || current.sink.finished || current.sink.run !== run)
@@ -232,7 +238,12 @@ export async function settleSink(
  * replacement that will never be finished goes. Each step may be done again.
  */
 async function finishSink(
-  { sink: { connection }, logger }: Pick<SinkStageDeps, 'sink' | 'logger'>,
+  {
+    sink: { connection },
+    logger,
+    observer,
+    stalls,
+  }: Pick<SinkStageDeps, 'sink' | 'logger' | 'observer'> & Partial<Pick<WritingDeps, 'stalls'>>,
   ledger: Ledger,
   job: JobRecord,
   signal: AbortSignal,
@@ -244,12 +255,13 @@ async function finishSink(
   const dropped = isEnded(job) && sink.alias !== undefined;
   let refusal: TrivecError | undefined;
   try {
-    if (dropped) await dropReplacement(connection, sink.alias!, sink.collection, { signal });
-    else await complete(connection, sink, isEnded(job), signal);
+    if (dropped) await dropReplacement(connection, sink.alias!, sink.collection, { signal, observer });
+    else await complete(connection, sink, isEnded(job), { signal, observer });
   } catch (error) {
     if (!isRefusal(error)) throw error;
     refusal = error;
   }
+  await stalls?.settled();
   const result = await ledger.applyToJob(job.id, {
     type: 'sinkFinished',
     run: sink.run,
@@ -262,9 +274,9 @@ async function complete(
   connection: QdrantSink['connection'],
   { collection, alias, indexing, hnswM }: SinkState,
   ended: boolean,
-  signal: AbortSignal,
+  options: RequestOptions,
 ): Promise<void> {
   if (indexing === 'deferred' && hnswM !== undefined)
-    await restoreIndexing(connection, collection, hnswM, { signal });
-  if (alias !== undefined && !ended) await swapAlias(connection, alias, collection, { signal });
+    await restoreIndexing(connection, collection, hnswM, options);
+  if (alias !== undefined && !ended) await swapAlias(connection, alias, collection, options);
 }

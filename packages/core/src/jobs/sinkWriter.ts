@@ -16,6 +16,7 @@ export type FromWriter =
   | { type: 'done'; id: number; report: WriteReport }
   | { type: 'failed'; id: number; code: ErrorCode; message: string; retryAfterSeconds?: number }
   | { type: 'written'; id: number; points: number; bytes: number }
+  | { type: 'stall'; id: number; reason: string }
   | { type: 'retry' | 'slowDown'; id: number };
 
 interface Pending {
@@ -64,6 +65,9 @@ export function startSinkWriter(target: QdrantTarget): SinkWriter {
         return;
       case 'slowDown':
         observer?.onSlowDown?.();
+        return;
+      case 'stall':
+        observer?.onStall?.(message.reason);
         return;
       case 'done':
         entry.resolve(message.report);

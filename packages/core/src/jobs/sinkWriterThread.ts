@@ -26,6 +26,7 @@ async function write({ id, task }: Extract<ToWriter, { type: 'write' }>): Promis
         onWritten: (points, bytes) => reply({ type: 'written', id, points, bytes }),
         onRetry: () => reply({ type: 'retry', id }),
         onSlowDown: () => reply({ type: 'slowDown', id }),
+        onStall: (reason) => reply({ type: 'stall', id, reason }),
       },
     });
     reply({ type: 'done', id, report });

@@ -26,7 +26,7 @@ export const JOBS_OPTIONS = {
     'MAX_BACKLOG_SHARDS',
     count(1),
     200_000,
-    'Shards of all jobs that still wait to be embedded; above it POST /jobs answers 429.',
+    'Shards of all jobs that still wait to be embedded, those of paused jobs aside; above it POST /jobs answers 429.',
   ),
   sourceDirs: option(
     'SOURCE_DIRS',

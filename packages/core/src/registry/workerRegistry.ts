@@ -17,6 +17,8 @@ export interface WorkerAnnouncement {
   /** Measured while it last worked; 0 before. */
   tokensPerSecond: number;
   startedAtMs: number;
+  /** Servers that it takes results to: names of QDRANT_TARGETS, and the empty one for that of QDRANT_URL. */
+  destinations?: readonly string[];
   /** Models that this worker was told to serve and could not load. */
   failedModels?: readonly FailedModel[];
 }

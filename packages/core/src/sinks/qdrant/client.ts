@@ -3,7 +3,7 @@ import pRetry from 'p-retry';
 import { AdaptiveLimit } from './adaptiveLimit.ts';
 import type { CollectionConfig, CreateCollection } from './collection.ts';
 import type { EncodedPoint, Wire } from './encoding.ts';
-import { failureOfClient, QdrantFailure } from './failure.ts';
+import { failureOfClient, isTimeout, QdrantFailure } from './failure.ts';
 import { GrpcUpserts } from './grpcUpserts.ts';
 import type { PointId } from './pointId.ts';
 import type { PointOrigin } from './points.ts';
@@ -26,11 +26,15 @@ export interface SinkObserver {
   onWritten?(points: number, bytes: number): void;
   onRetry?(): void;
   onSlowDown?(): void;
+  /** A request did not get through in time, or for seconds; it is tried again. */
+  onStall?(reason: string): void;
 }
 
 /** A longer Retry-After is cut to this: the request then fails, and its shard goes back to the queue. */
 const MAX_PAUSE_MS = 60_000;
 const MAX_RETRY_DELAY_MS = 10_000;
+/** A request that is tried for longer is worth saying so; what heals sooner is not. */
+const STALLED_AFTER_MS = 5000;
 
 export interface RequestOptions {
   signal?: AbortSignal | undefined;
@@ -208,6 +212,7 @@ export class QdrantConnection {
   async #retrying<T>(attempt: () => Promise<T>, options: RequestOptions): Promise<T> {
     const { signal, observer, retries = this.#server.retries } = options;
     signal?.throwIfAborted();
+    const startedAtMs = performance.now();
     const result = await pRetry(() => this.#limit.run(attempt, signal), {
       retries,
       minTimeout: this.#server.retryDelayMs,
@@ -224,7 +229,10 @@ export class QdrantConnection {
         }
         if (error.retryAfterSeconds !== undefined)
           this.#limit.pause(Math.min(error.retryAfterSeconds * 1000, MAX_PAUSE_MS));
-        if (retriesLeft > 0) observer?.onRetry?.();
+        if (retriesLeft === 0) return;
+        observer?.onRetry?.();
+        if (isTimeout(error) || performance.now() - startedAtMs >= STALLED_AFTER_MS)
+          observer?.onStall?.(error.message);
       },
     });
     this.#limit.speedUp();

@@ -35,6 +35,11 @@ export function isKeyRefused(error: unknown): error is QdrantFailure {
   return error instanceof QdrantFailure && (error.httpStatus === 401 || error.httpStatus === 403);
 }
 
+/** It takes requests and does not answer: a timeout was waited for already. */
+export function isTimeout({ httpStatus, overloaded }: QdrantFailure): boolean {
+  return overloaded && httpStatus === undefined;
+}
+
 const OVERLOADED = new Set([408, 429, 503]);
 
 /** An answer that is not 2xx. `data` is the body, parsed if it was JSON. */

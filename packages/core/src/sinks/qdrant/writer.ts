@@ -105,6 +105,7 @@ class WriteRun {
           report.slowDowns++;
           observer?.onSlowDown?.();
         },
+        onStall: (reason) => observer?.onStall?.(reason),
       },
     };
   }
