@@ -47,6 +47,8 @@ export interface AdmissionOptions extends Pick<Config, 'maxConcurrentTasks' | 'm
 const BATCHES_AHEAD = 2;
 /** Of the time that a request has: others come after it and take their turns, which nobody can foresee. */
 const PATIENCE = 0.6;
+/** Everybody may have one request in a full queue, but each holds memory, and addresses cost nothing. */
+const LONGEST_QUEUE = 2;
 const UNKNOWN_BATCH_TOKENS = 16_384;
 
 /**
@@ -71,6 +73,11 @@ export class Admission {
     const load = this.load(fingerprint, turn.client, turn.cost);
     const { maxQueuedTasks } = this.#options;
     const others = queue.waitingClients - (queue.sizeOf(turn.client) > 0 ? 1 : 0);
+    if (queue.size >= LONGEST_QUEUE * maxQueuedTasks)
+      throw new OverloadedError(
+        `The queue is full: ${queue.size} requests of ${queue.waitingClients} clients wait, and MAX_QUEUED_TASKS is ${maxQueuedTasks}.`,
+        load,
+      );
     const share = Math.max(1, Math.floor(maxQueuedTasks / (others + 1)));
     if (queue.size > 0 && queue.sizeOf(turn.client) >= share)
       throw new OverloadedError(

@@ -195,3 +195,26 @@ test('the rate is cost over busy time, and idle time does not count', () => {
   rate.ended(100);
   assert.ok(Math.abs(rate.costPerMs() - 10) < 1e-9);
 });
+
+test('many addresses with one request each do not make the queue longer than twice its size', async () => {
+  const admission = new Admission({ maxConcurrentTasks: 1, maxQueuedTasks: 3, batchTokens: () => 1 });
+  const leave = new AbortController();
+  const waiting: Promise<unknown>[] = [];
+  let refusal: unknown;
+  for (let address = 0; address < 20; address++) {
+    const turnOf = turn(`address:${address}`, 10, { signal: leave.signal });
+    try {
+      admission.admit('model', turnOf);
+    } catch (error) {
+      refusal = error;
+      break;
+    }
+    waiting.push(admission.run('model', turnOf, () => new Promise<void>(() => {})));
+  }
+  assert.ok(refusal instanceof OverloadedError);
+  assert.match(refusal.message, /6 requests of 6 clients wait, and MAX_QUEUED_TASKS is 3/);
+  assert.equal(waiting.length, 7);
+  leave.abort();
+  await Promise.allSettled(waiting.slice(1));
+  assert.equal(admission.waiting('model'), 0);
+});
