@@ -17,7 +17,10 @@ import { type RewriteReport, rewriteModelFile, rewriteWith } from '@trivec/core/
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { SIZES, writeEncoder } from './models/encoder.ts';
 import { DynamicInt8, plainProducts } from './quantizeVariants.ts';
+import { runAsServer } from './speed/asServer.ts';
 import { numberFlag, parseFlags } from './speed/flags.ts';
+
+runAsServer();
 
 const LENGTHS = [64, 256, 512];
 const VARIANTS = ['fp32', 'int8-dynamic', 'int8', 'int8-precise'] as const;
