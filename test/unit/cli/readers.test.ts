@@ -62,6 +62,17 @@ test('gzipped NDJSON and CSV', async (t) => {
   ]);
 });
 
+test('CSV: records after values of several lines keep their lines, whichever way lines end', async (t) => {
+  for (const end of ['\n', '\r\n', '\r']) {
+    const csv = ['id,text', 'a,one', '"b","two', 'lines"', 'c,x', '"d","p', 'q', 'r"', 'e,z', ''].join(end);
+    const records = plain(await read(file(t, 'a.csv', csv)));
+    assert.deepEqual(
+      records.map(([line]) => line),
+      [2, 3, 5, 6, 9],
+    );
+  }
+});
+
 test('CSV: quoted delimiters, quotes and line breaks; positions are the lines where records start', async (t) => {
   const csv = '\ufeffid,title,text\r\n1,"a, ""b""","two\nlines"\r\n\r\n2,c,d\r\n';
   assert.deepEqual(plain(await read(file(t, 'a.csv', csv))), [
@@ -100,6 +111,7 @@ test('what cannot be read says where', async (t) => {
     ['a.ndjson', `{"id":"${'x'.repeat(1000)}"}`, /longer than 1000 bytes \(MAX_LINE_BYTES\)/],
     ['a.csv', 'id,text\n1,"open\n', /^Not readable as CSV: Quote Not Closed/],
     ['a.csv', 'id,text\n1,2,3\n', /^Not readable as CSV: Invalid Record Length/],
+    ['a.csv', 'id,text,id\n1,2,3\n', /^Two columns are named "id"/],
     ['a.csv', `id,text\n1,${'x'.repeat(2000)}\n`, /Max Record Size/],
     ['a.ndjson.gz', '{"id":1}\n', /^Not readable as gzip/],
     ['a.parquet', 'PAR0 this is not one', /is not a Parquet file/],

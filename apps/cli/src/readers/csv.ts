@@ -16,7 +16,7 @@ export async function* readCsv(
   maxLineBytes: number,
 ): AsyncGenerator<SourceRecord> {
   const parser = parse({
-    columns: true,
+    columns: uniqueColumns,
     delimiter,
     bom: true,
     info: true,
@@ -26,10 +26,13 @@ export async function* readCsv(
   // The parser, which is what gets read, is destroyed with the source's error.
   pipeline(bytes, parser, () => undefined);
   let readLines = 1;
+  let countedTwice = 0;
   try {
     for await (const { record, info } of parser as AsyncIterable<Parsed>) {
-      readLines = info.lines;
-      yield { position: info.lines - breaksInside(record), fields: record };
+      // The parser counts both halves of a CRLF inside quotes.
+      countedTwice += countInside(record, /\r\n/g);
+      readLines = info.lines - countedTwice;
+      yield { position: readLines - countInside(record, /\r\n?|\n/g), fields: record };
     }
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
@@ -40,9 +43,19 @@ export async function* readCsv(
   }
 }
 
-/** The parser counts to the end of a record; a quoted value may span lines. */
-function breaksInside(record: Record<string, string>): number {
-  let breaks = 0;
-  for (const value of Object.values(record)) breaks += value.split('\n').length - 1;
-  return breaks;
+/** A value may span lines: a record begins as many lines before its end. */
+function countInside(record: Record<string, string>, breaks: RegExp): number {
+  let count = 0;
+  for (const value of Object.values(record)) count += value.match(breaks)?.length ?? 0;
+  return count;
+}
+
+/** Of two columns with one name a record would keep the last. Columns without a name are nobody's. */
+function uniqueColumns(names: string[]): string[] {
+  const twice = names.find((name, index) => name !== '' && names.indexOf(name) < index);
+  if (twice !== undefined)
+    throw new TrivecError('invalid_line', `Two columns are named ${JSON.stringify(twice)}.`, {
+      param: 'line 1',
+    });
+  return names;
 }
