@@ -45,6 +45,6 @@ test('threads spin for a moment after a run, and on only where that is asked for
     const session = sessionOptions({ ...CPU, spinWhenIdle }).extra?.session as Record<string, unknown>;
     return session.intra_op;
   };
-  assert.deepEqual(spinning(false), { allow_spinning: '1', spin_duration_us: '1000' });
+  assert.deepEqual(spinning(false), { allow_spinning: '1', spin_duration_us: '100' });
   assert.deepEqual(spinning(true), { allow_spinning: '1' });
 });

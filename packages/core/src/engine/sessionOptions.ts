@@ -19,9 +19,10 @@ const SLOWER_WHEN_FUSED_ON_CPU = ['SkipLayerNormFusion', 'BiasGeluFusion'];
 
 /**
  * Long enough for the gaps between two operators: a thread that sleeps there takes int8 a sixth of its speed. Short
- * enough for a worker that waits for texts, where onnxruntime's own bound burns 32 ms after each run.
+ * enough for an idle worker, where onnxruntime's own bound burns 32 ms after each run, and for cores that others use as
+ * well: a millisecond cost 15 % there.
  */
-const SPIN_US = 1000;
+const SPIN_US = 100;
 
 export function sessionOptions(choices: SessionChoices): InferenceSession.SessionOptions {
   const { name, deviceId } = choices.provider;
