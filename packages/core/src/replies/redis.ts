@@ -1,36 +1,35 @@
 import { randomUUID } from 'node:crypto';
-import type { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { closeRedis, duplicateRedis, redisError } from '../backend/redisClient.ts';
 import { type BullmqDriver, redisDriver } from '../queue/bullmqDriver.ts';
 import type { Consumer } from '../queue/workQueue.ts';
 import { Presence } from '../registry/presence.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { chooseServer, MAX_OFFERED_BYTES, UNCONFIRMED_MS } from './directOffer.ts';
 import type { InteractiveLane, RequestOptions, TaskContext } from './interactiveLane.ts';
 import { laneErrors, timerMs } from './laneErrors.ts';
-import { RedisServer, type RequestJob } from './redisServer.ts';
+import { OpenServers } from './openServers.ts';
+import { enqueueRequest, type LaneQueue, offerRequest, openLaneQueue } from './redisRequests.ts';
+import { RedisServer } from './redisServer.ts';
 import { errorFromWire, packTask, type ReplyMessage, unpackMessage } from './wire.ts';
 
-/** How long the list of a fingerprint's servers is believed, where it is not empty. */
-const SERVERS_CACHE_MS = 500;
 /** How often those who wait are checked against the servers alive. */
 const WATCH_INTERVAL_MS = 1_000;
-
 interface Pending {
   lane: Lane;
-  /** Set once a server has taken it. */
+  /** Who was offered it or has taken it; undefined while it is in the queue. */
   server: string | undefined;
+  /** While the server has not said whether it takes it. */
+  offeredAtMs: number | undefined;
+  wasOffered: boolean;
+  /** From an offer that came to nothing to the queue, where any server takes it. */
+  enqueue(): void;
   resolve(reply: unknown): void;
   reject(error: unknown): void;
 }
 
-interface Lane {
-  queue: Queue<RequestJob>;
-  queueName: string;
-  taskKey: (id: string) => string;
-  replyKey: (id: string) => string;
-  presence: Presence;
-  servers: { readAtMs: number; open: number };
+interface Lane extends LaneQueue {
+  servers: OpenServers;
 }
 
 export interface RedisLaneOptions {
@@ -41,8 +40,8 @@ export interface RedisLaneOptions {
 }
 
 /**
- * The lane of many processes: requests through a BullMQ queue a fingerprint, answers as binary messages on
- * one channel a process. Servers say that they are there by heartbeat.
+ * The lane of many processes: requests straight to a server while there are few, else through a BullMQ queue a
+ * fingerprint; answers as binary messages on one channel a process. Servers say that they are there by heartbeat.
  */
 export class RedisLane implements InteractiveLane {
   readonly #options: RedisLaneOptions;
@@ -67,7 +66,7 @@ export class RedisLane implements InteractiveLane {
     try {
       const lane = this.#lane(fingerprint);
       await this.#subscribe();
-      if ((await this.#openServers(lane)) === 0) throw laneErrors.noWorker();
+      if ((await lane.servers.read()).length === 0) throw laneErrors.noWorker();
       return (await this.#send(lane, packTask(task), options)) as Reply;
     } catch (error) {
       throw redisError(error);
@@ -82,8 +81,10 @@ export class RedisLane implements InteractiveLane {
     if (this.#closing) throw laneErrors.closing();
     try {
       const subscriber = await this.#subscribe();
+      const lane = this.#lane(fingerprint);
       const server = new RedisServer({
-        ...this.#lane(fingerprint),
+        ...lane,
+        presence: lane.servers.presence,
         redis: this.#options.redis,
         driver: this.#driver,
         lockDurationMs: this.#options.lockDurationMs,
@@ -91,15 +92,15 @@ export class RedisLane implements InteractiveLane {
         concurrency,
         handler: handler as (task: unknown, context: TaskContext) => Promise<unknown>,
       });
-      const channel = this.#cancelChannel(server.id);
-      await subscriber.subscribe(channel);
+      const channels = [this.#cancelChannel(server.id), this.#offerChannel(server.id)];
+      await subscriber.subscribe(...channels);
       this.#servers.add(server);
       await server.start();
       return {
         close: async () => {
           await server.close();
           this.#servers.delete(server);
-          if (subscriber.status === 'ready') await subscriber.unsubscribe(channel).catch(() => undefined);
+          if (subscriber.status === 'ready') await subscriber.unsubscribe(...channels).catch(() => undefined);
         },
       };
     } catch (error) {
@@ -109,8 +110,12 @@ export class RedisLane implements InteractiveLane {
 
   async depth(fingerprint: string): Promise<number> {
     try {
-      const counts = await this.#lane(fingerprint).queue.getJobCounts('waiting', 'active');
-      return (counts.waiting ?? 0) + (counts.active ?? 0);
+      const { queue, offeredKey } = this.#lane(fingerprint);
+      const [counts, offered] = await Promise.all([
+        queue.getJobCounts('waiting', 'active'),
+        this.#options.redis.zcount(offeredKey, Date.now(), '+inf'),
+      ]);
+      return (counts.waiting ?? 0) + (counts.active ?? 0) + offered;
     } catch (error) {
       throw redisError(error);
     }
@@ -128,12 +133,13 @@ export class RedisLane implements InteractiveLane {
   }
 
   async #send(lane: Lane, task: Buffer, { deadlineAtMs, signal }: RequestOptions): Promise<unknown> {
-    const { redis } = this.#options;
     const allowedMs = Math.floor(deadlineAtMs - Date.now());
     if (allowedMs <= 0) throw laneErrors.deadline();
     // it may have left while the servers were looked up
     if (signal?.aborted) throw laneErrors.cancelled();
     const id = randomUUID();
+    const { redis } = this.#options;
+    const request = { id, task, replyChannel: this.#replyChannel, allowedMs, deadlineAtMs };
     return await new Promise((resolve, reject) => {
       const settle = (action: () => void) => {
         clearTimeout(timer);
@@ -141,10 +147,19 @@ export class RedisLane implements InteractiveLane {
         this.#pending.delete(id);
         if (this.#pending.size === 0) this.#stopWatching();
         action();
+        this.#forgetOffer(id, pending);
       };
       const pending: Pending = {
         lane,
         server: undefined,
+        offeredAtMs: undefined,
+        wasOffered: false,
+        enqueue: () => {
+          this.#forgetOffer(id, pending);
+          pending.server = undefined;
+          pending.offeredAtMs = undefined;
+          enqueueRequest(redis, lane, request).catch((error) => giveUp(redisError(error)));
+        },
         resolve: (reply) => settle(() => resolve(reply)),
         reject: (error) => settle(() => reject(error)),
       };
@@ -155,15 +170,36 @@ export class RedisLane implements InteractiveLane {
       const onAbort = () => giveUp(laneErrors.cancelled());
       const timer = setTimeout(() => giveUp(laneErrors.deadline()), timerMs(deadlineAtMs));
       signal?.addEventListener('abort', onAbort, { once: true });
+      const others = [...this.#pending.values()].filter((other) => other.lane === lane);
+      const server =
+        task.length > MAX_OFFERED_BYTES
+          ? undefined
+          : chooseServer(
+              lane.servers.open,
+              others.map((other) => other.server),
+            );
       this.#pending.set(id, pending);
       this.#startWatching();
-      const data: RequestJob = { replyChannel: this.#replyChannel, allowedMs };
-      const job = { jobId: id, attempts: 1, removeOnComplete: true, removeOnFail: true, stackTraceLimit: 0 };
-      // one after the other on one connection: the task is there before the job can be taken
-      const stored = redis.set(lane.taskKey(id), task, 'PX', allowedMs);
-      const added = lane.queue.add('request', data, job);
-      Promise.all([stored, added]).catch((error) => giveUp(redisError(error)));
+      if (server === undefined) {
+        pending.enqueue();
+        return;
+      }
+      pending.server = server;
+      pending.offeredAtMs = Date.now();
+      pending.wasOffered = true;
+      offerRequest(redis, lane, this.#offerChannel(server), request).then(
+        (isHeard) => {
+          if (!isHeard && this.#pending.has(id) && pending.offeredAtMs !== undefined) pending.enqueue();
+        },
+        (error) => giveUp(redisError(error)),
+      );
     });
+  }
+
+  #forgetOffer(id: string, pending: Pending): void {
+    if (!pending.wasOffered) return;
+    pending.wasOffered = false;
+    this.#options.redis.zrem(pending.lane.offeredKey, id).catch(() => undefined);
   }
 
   /** Best effort: what can't be withdrawn expires. */
@@ -189,7 +225,11 @@ export class RedisLane implements InteractiveLane {
     subscriber.on('messageBuffer', (channel: Buffer, bytes: Buffer) => {
       const name = channel.toString();
       if (name === this.#replyChannel) this.#receive(unpackMessage(bytes));
-      else for (const server of this.#servers) if (name.endsWith(server.id)) server.cancel(bytes.toString());
+      else
+        for (const server of this.#servers) {
+          if (name === this.#offerChannel(server.id)) server.offer(bytes);
+          else if (name === this.#cancelChannel(server.id)) server.cancel(bytes.toString());
+        }
     });
     // what is published while the connection is down is lost
     subscriber.on('close', () => {
@@ -202,10 +242,15 @@ export class RedisLane implements InteractiveLane {
   #receive(message: ReplyMessage): void {
     const pending = this.#pending.get(message.id);
     if (message.kind === 'taken') {
-      if (pending) pending.server = message.server;
+      if (pending) {
+        pending.server = message.server;
+        pending.offeredAtMs = undefined;
+      }
       // given up while it was being taken
       else
         this.#options.redis.publish(this.#cancelChannel(message.server), message.id).catch(() => undefined);
+    } else if (message.kind === 'declined') {
+      if (pending?.offeredAtMs !== undefined) pending.enqueue();
     } else if (message.kind === 'stored') {
       this.#options.redis.getdelBuffer(message.key).then(
         (bytes) => (bytes ? this.#receive(unpackMessage(bytes)) : pending?.reject(laneErrors.workerGone())),
@@ -213,19 +258,11 @@ export class RedisLane implements InteractiveLane {
       );
     } else if (message.kind === 'error') {
       pending?.reject(errorFromWire(message.error));
-    } else {
-      pending?.resolve(message.value);
+    } else if (pending) {
+      // an offer thought lost: nobody needs what went to the queue instead
+      if (pending.server === undefined) this.#withdraw(message.id, pending);
+      pending.resolve(message.value);
     }
-  }
-
-  async #openServers(lane: Lane): Promise<number> {
-    const { servers } = lane;
-    if (servers.open === 0 || servers.readAtMs < Date.now() - SERVERS_CACHE_MS) {
-      const members = await lane.presence.list();
-      servers.open = [...members.values()].filter((state) => state === 'open').length;
-      servers.readAtMs = Date.now();
-    }
-    return servers.open;
   }
 
   #startWatching(): void {
@@ -241,10 +278,14 @@ export class RedisLane implements InteractiveLane {
   async #checkServers(): Promise<void> {
     const lanes = new Set([...this.#pending.values()].map(({ lane }) => lane));
     for (const lane of lanes) {
-      const alive = await lane.presence.list().catch(() => undefined);
+      const alive = await lane.servers.presence.list().catch(() => undefined);
       if (!alive) continue;
       for (const [id, pending] of this.#pending) {
         if (pending.lane !== lane) continue;
+        if (pending.offeredAtMs !== undefined) {
+          if (Date.now() - pending.offeredAtMs > UNCONFIRMED_MS) pending.enqueue();
+          continue;
+        }
         if (pending.server === undefined ? alive.size > 0 : alive.has(pending.server)) continue;
         pending.reject(pending.server === undefined ? laneErrors.noWorker() : laneErrors.workerGone());
         this.#withdraw(id, pending);
@@ -257,21 +298,15 @@ export class RedisLane implements InteractiveLane {
     if (!lane) {
       const { redis, keyPrefix, logger } = this.#options;
       const name = `interactive.${encodeURIComponent(fingerprint)}`;
-      const queueName = this.#driver.queueName(name);
-      const queue = this.#driver.openQueue<RequestJob>(queueName);
-      // failures reach the callers
-      queue.on('error', () => undefined);
-      lane = {
-        queue,
-        queueName,
-        taskKey: (id) => `${keyPrefix}:${queueName}:task:${id}`,
-        replyKey: (id) => `${keyPrefix}:${queueName}:reply:${id}`,
-        presence: new Presence(redis, keyPrefix, `${name}.servers`, logger),
-        servers: { readAtMs: 0, open: 0 },
-      };
+      const servers = new OpenServers(new Presence(redis, keyPrefix, `${name}.servers`, logger));
+      lane = { ...openLaneQueue(this.#driver, keyPrefix, name), servers };
       this.#lanes.set(fingerprint, lane);
     }
     return lane;
+  }
+
+  #offerChannel(serverId: string): string {
+    return `${this.#options.keyPrefix}:offer:${serverId}`;
   }
 
   #cancelChannel(serverId: string): string {

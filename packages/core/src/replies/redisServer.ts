@@ -8,9 +8,10 @@ import { closeWorker } from '../queue/closeWorker.ts';
 import type { Consumer } from '../queue/workQueue.ts';
 import type { Beating, Presence } from '../registry/presence.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { CONFIRM_AFTER_MS } from './directOffer.ts';
 import type { TaskContext } from './interactiveLane.ts';
 import { laneErrors, timerMs } from './laneErrors.ts';
-import { errorToWire, packMessage, type ReplyMessage, unpackTask } from './wire.ts';
+import { errorToWire, packMessage, type ReplyMessage, unpackOffer, unpackTask } from './wire.ts';
 
 /** Above this a published message endangers its subscriber's connection (Redis drops slow ones). */
 const MAX_PUBLISHED_BYTES = 256 * 1024;
@@ -53,12 +54,24 @@ export interface RedisServerOptions {
   handler: (task: unknown, context: TaskContext) => Promise<unknown>;
 }
 
-/** One `serve` of the Redis lane: a BullMQ worker whose answers go out by pub/sub. */
+/** What came out of the queue, or straight from its asker. */
+interface Taken {
+  id: string;
+  replyChannel: string;
+  task: Uint8Array;
+  leftMs: number;
+  queuedMs: number;
+}
+
+/** One `serve` of the Redis lane: a BullMQ worker, and an ear for offers, whose answers go out by pub/sub. */
 export class RedisServer implements Consumer {
   readonly id = randomUUID();
   readonly #options: RedisServerOptions;
   readonly #controllers = new Map<string, AbortController>();
   readonly #running = new Set<Promise<void>>();
+  /** Handlers now running, and what came out of the queue while offers took their places. */
+  #handlers = 0;
+  readonly #waiting: (() => void)[] = [];
   #worker: OpenedWorker<RequestJob> | undefined;
   #beating: Beating | undefined;
   #closing: Promise<void> | undefined;
@@ -87,6 +100,27 @@ export class RedisServer implements Consumer {
     this.#controllers.get(requestId)?.abort(laneErrors.cancelled());
   }
 
+  /** Takes what an asker sent straight here, or declines it: then it comes by the queue. */
+  offer(bytes: Uint8Array): void {
+    const { id, replyChannel, allowedMs, task } = unpackOffer(bytes);
+    const say = (kind: 'taken' | 'declined') => {
+      this.#send(replyChannel, { id, kind, server: this.id }).catch(() => undefined);
+    };
+    if (this.#closing || this.#running.size >= this.#options.concurrency) {
+      say('declined');
+      return;
+    }
+    this.#handlers++;
+    const confirmation = setTimeout(() => say('taken'), CONFIRM_AFTER_MS);
+    const taken = { id, replyChannel, task, leftMs: allowedMs, queuedMs: 0 };
+    void this.#track(
+      this.#answer(taken).finally(() => {
+        clearTimeout(confirmation);
+        this.#free();
+      }),
+    );
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -112,7 +146,25 @@ export class RedisServer implements Consumer {
   }
 
   async #process(job: Job<RequestJob, void>): Promise<void> {
-    const { redis, taskKey, handler } = this.#options;
+    if (this.#handlers < this.#options.concurrency) this.#handlers++;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      const taken = await this.#take(job);
+      if (taken) await this.#answer(taken);
+    } finally {
+      this.#free();
+    }
+  }
+
+  /** Hands a place on to whoever waits for one. */
+  #free(): void {
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.#handlers--;
+  }
+
+  async #take(job: Job<RequestJob, void>): Promise<Taken | undefined> {
+    const { redis, taskKey } = this.#options;
     const id = job.id!;
     const { replyChannel, allowedMs } = job.data;
     const notice = packMessage({ id, kind: 'taken', server: this.id });
@@ -123,15 +175,19 @@ export class RedisServer implements Consumer {
       replyChannel,
       notice,
     );
-    if (!taken) return;
+    if (!taken) return undefined;
     const [leftMs, task] = taken;
+    return { id, replyChannel, task, leftMs, queuedMs: Math.max(0, allowedMs - leftMs) };
+  }
+
+  async #answer({ id, replyChannel, task, leftMs, queuedMs }: Taken): Promise<void> {
+    const { handler } = this.#options;
     const deadlineAtMs = Date.now() + leftMs;
     const controller = new AbortController();
     this.#controllers.set(id, controller);
     if (this.#closing) controller.abort(laneErrors.closing());
     const timer = setTimeout(() => controller.abort(laneErrors.deadline()), timerMs(deadlineAtMs));
     try {
-      const queuedMs = Math.max(0, allowedMs - leftMs);
       const value = await handler(unpackTask(task), { deadlineAtMs, queuedMs, signal: controller.signal });
       await this.#send(replyChannel, { id, kind: 'reply', value });
     } catch (error) {

@@ -15,10 +15,30 @@ interface WireError {
 export type ReplyMessage =
   /** It has taken the work: if it dies, the work dies with it. */
   | { id: string; kind: 'taken'; server: string }
+  /** It was offered the work, and has no room for it. */
+  | { id: string; kind: 'declined'; server: string }
   | { id: string; kind: 'reply'; value: unknown }
   | { id: string; kind: 'error'; error: WireError }
   /** The message itself is too large for a channel and lies under this key. */
   | { id: string; kind: 'stored'; key: string };
+
+/** What an asker sends straight to a server. */
+export interface Offer {
+  id: string;
+  replyChannel: string;
+  /** Milliseconds until its deadline. */
+  allowedMs: number;
+  /** As `packTask` made it. */
+  task: Buffer;
+}
+
+export function packOffer(offer: Offer): Buffer {
+  return packr.pack(offer);
+}
+
+export function unpackOffer(bytes: Uint8Array): Offer {
+  return packr.unpack(bytes) as Offer;
+}
 
 export function packMessage(message: ReplyMessage): Buffer {
   return packr.pack(message);
