@@ -18,6 +18,10 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 
 const GOLDEN = fileURLToPath(new URL('onnx/', import.meta.url));
 const HIDDEN = 32;
+const SAMPLES = [
+  [0, 5, 9, 31, 60, 2],
+  [0, 44, 45, 46, 2],
+];
 const { cases } = JSON.parse(readFileSync(`${GOLDEN}expected.json`, 'utf8')) as {
   cases: { shape: number[]; input_ids: number[]; attention_mask: number[]; token_embeddings: number[] }[];
 };
@@ -136,10 +140,6 @@ async function outlyingBackbone(t: TestContext): Promise<string> {
 test('sample texts bring int8 closer to torch when some channels are huge', async (t) => {
   // Every eighth channel of each normalisation is made 30 times as large, and its weights 30 times as small.
   const source = await outlierBackbone(t);
-  const samples = [
-    [0, 5, 9, 31, 60, 2],
-    [0, 44, 45, 46, 2],
-  ];
   const errorOf = async (options: Partial<RewriteOptions>) => {
     const folder = await mkdtemp(join(tmpdir(), 'rewrite-'));
     t.after(() => rm(folder, { recursive: true }));
@@ -152,7 +152,7 @@ test('sample texts bring int8 closer to torch when some channels are huge', asyn
     const [wanted, found] = [await embed(plain, texts), await embed(rounded, texts)];
     return 1 - Math.min(...wanted.map((vector, i) => cosine(vector, found[i]!)));
   };
-  const [without, with_] = [await errorOf({}), await errorOf({ samples })];
+  const [without, with_] = [await errorOf({}), await errorOf({ samples: SAMPLES })];
   assert.ok(with_ < without / 2, `${with_} with samples, ${without} without`);
 });
 
@@ -205,6 +205,19 @@ test('what is rounded and what is not', async (t) => {
   assert.deepEqual(
     externalFiles.map(({ location }) => location),
     ['model.onnx_data'],
+  );
+});
+
+test("with samples no remainder is multiplied, but a few channels of the attention's input in fp32", async (t) => {
+  const { operators } = await inspectModelFile(
+    await rewritten(t, 'backbone17.onnx', { dtype: 'int8', samples: SAMPLES }),
+  );
+  assert.equal(operators['com.microsoft.MatMulIntegerToFloat'], 12);
+  assert.equal(operators.Round, undefined);
+  assert.equal(
+    operators.MatMul,
+    10,
+    "the attention products, and three for each layer's query, key and value",
   );
 });
 

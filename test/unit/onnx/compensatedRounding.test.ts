@@ -118,11 +118,11 @@ test('a block is the largest divisor that is not too large', () => {
     assert.equal(momentBlock(channels), block);
 });
 
-test('moments of divided channels are those of the quotients', () => {
+test('moments of scaled channels are those of the scaled values', () => {
   const x = activations(3);
-  const factors = randoms(4, ROWS).map((value) => 2 + value);
-  const wanted = momentsOf(x.map((value, at) => value / factors[at % ROWS]!));
-  scaleMoments(momentsOf(x), factors).values.forEach((value, at) => {
+  const shares = randoms(4, ROWS);
+  const wanted = momentsOf(x.map((value, at) => value * shares[at % ROWS]!));
+  scaleMoments(momentsOf(x), shares).values.forEach((value, at) => {
     assert.ok(Math.abs(value - wanted.values[at]!) < 1e-3, `${value} ${wanted.values[at]}`);
   });
 });

@@ -24,14 +24,14 @@ export function momentBlock(channels: number): number {
   return block;
 }
 
-/** The moments of the channels divided by `factors`. */
-export function scaleMoments({ block, values }: ChannelMoments, factors: Float32Array): ChannelMoments {
+/** The moments of the channels multiplied by `shares`. */
+export function scaleMoments({ block, values }: ChannelMoments, shares: Float32Array): ChannelMoments {
   return {
     block,
     values: values.map((value, at) => {
       const row = Math.floor(at / block);
       const column = Math.floor(row / block) * block + (at % block);
-      return value / (factors[row]! * factors[column]!);
+      return value * shares[row]! * shares[column]!;
     }),
   };
 }

@@ -12,6 +12,8 @@ type Layout = Pick<WeightProduct, 'inDims' | 'outDims' | 'transposed'>;
 const OUTLYING = 3;
 /** More would cost time, and gain nothing where it was measured. */
 const MAX_ROWS = 16;
+/** As close as 16 where it was measured. */
+const EXACT_CHANNELS = 8;
 
 /** The largest outlying rows, ascending; none in most weights. */
 export function findOutlierRows(weight: Float32Array, layout: Layout): number[] {
@@ -23,6 +25,15 @@ export function findOutlierRows(weight: Float32Array, layout: Layout): number[] 
     .sort((a, b) => b.peak - a.peak)
     .slice(0, MAX_ROWS)
     .map(({ row }) => row)
+    .sort((a, b) => a - b);
+}
+
+/** The channels with the largest peaks, ascending: an eighth of them, but few. */
+export function strongestChannels(peaks: Float32Array): number[] {
+  return Array.from(peaks, (peak, channel) => ({ peak, channel }))
+    .sort((a, b) => b.peak - a.peak || a.channel - b.channel)
+    .slice(0, Math.min(EXACT_CHANNELS, peaks.length / 8))
+    .map(({ channel }) => channel)
     .sort((a, b) => a - b);
 }
 

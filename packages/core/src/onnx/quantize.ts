@@ -23,7 +23,7 @@ import { storeWeightsAsHalf } from './weightsAsHalf.ts';
 export type RewrittenDtype = 'int8' | 'int8-precise' | 'fp16';
 
 /** Raised whenever the same source gives another file. */
-export const REWRITER_VERSION = 3;
+export const REWRITER_VERSION = 4;
 
 export interface RewriteReport {
   dtype: string;

@@ -3,7 +3,7 @@ import { type ActivationKinds, GELU_MIN } from './activationKinds.ts';
 import type { StatisticsByActivation } from './activationStatistics.ts';
 import { quantizeColumnsCompensated, scaleMoments } from './compensatedRounding.ts';
 import type { GraphEditor } from './graphEditor.ts';
-import { findOutlierRows, takeRows } from './outlierRows.ts';
+import { findOutlierRows, strongestChannels, takeRows } from './outlierRows.ts';
 import {
   type ProductRounding,
   type ReadWeight,
@@ -37,12 +37,13 @@ interface RoundedRows {
  * int8 with one scale a token (row of the activation) and one a column of the weight. A row's result depends on
  * that row only, so a text gets the same vector in any batch. Products of one activation share its rounding.
  *   s = max(max|x|/127, 1e-9);  y = (round(x/s) · Wq) · Ws · s
- * Attention averages values over tokens, among them tokens with a few huge channels and so a coarse step; what
- * their rounding leaves is therefore rounded and multiplied as well: y = (q · Wq + r/254 · Wq) · Ws · s.
- * With `statistics` a normalised activation's large channels are made smaller and their weights larger before either
- * is rounded (SmoothQuant, arXiv 2211.10438, with α = 1/2), and weights are rounded so that their errors cancel on
- * such activations. Where nothing was smoothed, a weight's few outlying rows are multiplied in fp32:
- * y += x[outlying] · W[outlying].
+ * Attention averages values over tokens, among them tokens with a few huge channels and so a coarse step. Without
+ * `statistics`, what their rounding leaves is rounded and multiplied as well: y = (q · Wq + r/254 · Wq) · Ws · s.
+ * With them, a normalised activation's large channels are made smaller and their weights larger before either is
+ * rounded (SmoothQuant, arXiv 2211.10438, with α = 1/2), and weights are rounded so that their errors cancel on such
+ * activations. Of the activation that attention's values are made from, the strongest channels then are not rounded
+ * but multiplied in fp32, like the few outlying rows of weights that were not smoothed:
+ *   y += x[outlying] · W[outlying]
  */
 export class RowwiseInt8 implements ProductRounding {
   readonly needs = { opset: 11, operator: 'Round' };
@@ -53,6 +54,9 @@ export class RowwiseInt8 implements ProductRounding {
   private readonly statistics: StatisticsByActivation;
   private readonly rounded = new Map<string, RoundedRows>();
   private readonly smoothing = new Map<string, Float32Array>();
+  /** Channels of smoothed activations that are multiplied in fp32. */
+  private readonly exact = new Map<string, readonly number[]>();
+  private readonly gathered = new Map<string, string>();
 
   constructor(
     editor: GraphEditor,
@@ -71,10 +75,13 @@ export class RowwiseInt8 implements ProductRounding {
   async prepare(products: readonly WeightProduct[], read: ReadWeight): Promise<void> {
     for (const [activation, { peaks }] of this.statistics) {
       if (peaks === undefined) continue;
+      const users = products.filter((candidate) => candidate.activation === activation);
       const weightPeaks = new Float32Array(peaks.length);
-      for (const product of products.filter((candidate) => candidate.activation === activation))
-        raiseRowPeaks(weightPeaks, await read(product), product);
-      this.smoothing.set(activation, smoothingFactors(peaks, weightPeaks));
+      for (const product of users) raiseRowPeaks(weightPeaks, await read(product), product);
+      const factors = smoothingFactors(peaks, weightPeaks);
+      this.smoothing.set(activation, factors);
+      if (users.some(({ node }) => this.kinds.isValueProjection(node)))
+        this.exact.set(activation, strongestChannels(peaks.map((peak, at) => peak / factors[at]!)));
     }
   }
 
@@ -84,31 +91,38 @@ export class RowwiseInt8 implements ProductRounding {
 
   async store(product: WeightProduct, weight: Float32Array): Promise<StoredWeight> {
     const factors = this.smoothing.get(product.activation);
-    if (factors !== undefined) scaleRows(weight, product, factors);
     // Smoothing has evened out the rows of the others.
-    const rows = factors === undefined ? findOutlierRows(weight, product) : [];
+    const rows =
+      factors === undefined ? findOutlierRows(weight, product) : (this.exact.get(product.activation) ?? []);
     const outliers = rows.length === 0 ? undefined : await this.storeOutliers(product, weight, rows);
-    const stored = await this.storeValues(product, weight, factors);
+    if (factors !== undefined) scaleRows(weight, product, factors);
+    const stored = await this.storeValues(product, weight);
     return { ...stored, ...(outliers && { outliers }) };
   }
 
-  private async storeValues(product: WeightProduct, weight: Float32Array, factors: Float32Array | undefined) {
-    const { editor, storeTensor } = this;
+  private async storeValues(product: WeightProduct, weight: Float32Array) {
+    const { editor } = this;
     const known = this.statistics.get(product.activation);
-    if (known === undefined) return await storeColumns(editor, storeTensor, product, weight);
+    if (known === undefined) return await storeColumns(editor, this.storeTensor, product, weight);
     const { inDims, outDims, transposed } = product;
-    const moments = factors === undefined ? known.moments : scaleMoments(known.moments, factors);
+    const shares = this.shares(product.activation);
+    const moments = shares === undefined ? known.moments : scaleMoments(known.moments, shares);
     const rounded = quantizeColumnsCompensated(weight, inDims, outDims, transposed, moments);
-    return await storeRounded(editor, storeTensor, inDims, rounded);
+    return await storeRounded(editor, this.storeTensor, inDims, rounded);
   }
 
   private async storeOutliers(product: WeightProduct, weight: Float32Array, rows: readonly number[]) {
     const { editor, storeTensor } = this;
-    const storedRows = editor.tensor('outlier_rows', DataType.INT64, [rows.length]);
+    const label = `outlier_rows_${rows.join('_')}`;
+    const storedRows = editor.constant(
+      label,
+      DataType.INT64,
+      [rows.length],
+      BigInt64Array.from(rows, BigInt),
+    );
     const values = editor.tensor('outlier_weight', DataType.FLOAT, [rows.length, product.outDims]);
-    await storeTensor(storedRows, BigInt64Array.from(rows, BigInt));
     await storeTensor(values, takeRows(weight, product, rows));
-    return { rows: storedRows.name, values: values.name };
+    return { rows: storedRows, values: values.name };
   }
 
   emit({ node, activation, bias, output }: WeightProduct, weight: StoredWeight): void {
@@ -117,7 +131,7 @@ export class RowwiseInt8 implements ProductRounding {
       const rows = this.rounded.get(activation) ?? this.round(activation);
       const { outliers } = weight;
       let sum = this.multiply(rows.codes, rows.zeroPoint, 1, weight);
-      if (this.kinds.isValueProjection(node))
+      if (this.kinds.isValueProjection(node) && !this.exact.has(activation))
         sum = editor.op('Add', [sum, this.multiplyRemainder(rows, weight)], 'product');
       const last = { output };
       const isLast = outliers === undefined && bias === undefined;
@@ -141,7 +155,11 @@ export class RowwiseInt8 implements ProductRounding {
 
   private multiplyExactly(activation: string, { rows, values }: { rows: string; values: string }): string {
     const { editor } = this;
-    const channels = editor.op('Gather', [activation, rows], 'outliers', { attributes: { axis: -1n } });
+    const key = `${activation}\n${rows}`;
+    const channels =
+      this.gathered.get(key) ??
+      editor.op('Gather', [activation, rows], 'outliers', { attributes: { axis: -1n } });
+    this.gathered.set(key, channels);
     return editor.op('MatMul', [channels, values], 'exact_product');
   }
 
@@ -156,8 +174,8 @@ export class RowwiseInt8 implements ProductRounding {
 
   private round(activation: string): RoundedRows {
     const { editor } = this;
-    const factors = this.smoothing.get(activation);
-    const rowsIn = factors === undefined ? activation : this.smooth(activation, factors);
+    const shares = this.shares(activation);
+    const rowsIn = shares === undefined ? activation : this.smooth(activation, shares);
     const scales = this.kinds.isGelu(activation) ? this.oneSidedScales(rowsIn) : this.scales(rowsIn);
     const scaled = editor.op('Div', [rowsIn, scales.name], 'scaled');
     const inputs = [scaled, editor.float(1), this.zeroPoint(scales.zeroPoint)];
@@ -167,20 +185,26 @@ export class RowwiseInt8 implements ProductRounding {
     return rows;
   }
 
-  private smooth(activation: string, factors: Float32Array): string {
-    const inverse = factors.map((factor) => 1 / factor);
+  private smooth(activation: string, shares: Float32Array): string {
     const label = `smoothing_${this.rounded.size}`;
-    const name = this.editor.constant(label, DataType.FLOAT, [factors.length], inverse);
+    const name = this.editor.constant(label, DataType.FLOAT, [shares.length], shares);
     return this.editor.op('Mul', [activation, name], 'smoothed');
+  }
+
+  /** What is left of each channel before it is rounded: nothing of those that are multiplied in fp32. */
+  private shares(activation: string): Float32Array | undefined {
+    const shares = this.smoothing.get(activation)?.map((factor) => 1 / factor);
+    for (const channel of this.exact.get(activation) ?? []) shares![channel] = 0;
+    return shares;
   }
 
   private scales(activation: string): { name: string; zeroPoint: number } {
     const { editor } = this;
     // Two reductions read the activation twice; Abs before one of them would write it as well.
     const lowest = editor.op('Neg', [this.reduce('ReduceMin', activation)], 'lowest');
-    const peaks = editor.op('Max', [this.reduce('ReduceMax', activation), lowest], 'peaks');
-    const steps = editor.op('Mul', [peaks, editor.float(1 / EITHER_SIDE.largest)], 'steps');
-    const name = editor.op('Max', [steps, editor.float(MIN_ROW_SCALE)], 'row_scales');
+    const floor = editor.float(MIN_ROW_SCALE * EITHER_SIDE.largest);
+    const peaks = editor.op('Max', [this.reduce('ReduceMax', activation), lowest, floor], 'peaks');
+    const name = editor.op('Mul', [peaks, editor.float(1 / EITHER_SIDE.largest)], 'row_scales');
     return { name, zeroPoint: EITHER_SIDE.zeroPoint };
   }
 
