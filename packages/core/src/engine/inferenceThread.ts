@@ -17,11 +17,14 @@ import { missingFiles } from './providerFiles.ts';
 import type { Provider } from './providers.ts';
 import { sessionOptions } from './sessionOptions.ts';
 import type { FromThread, Refusal, ThreadSetup, ToThread } from './threadMessages.ts';
+import { lowerThreadPriority } from './threadPriority.ts';
 
 const port = parentPort!;
 const setup = workerData as ThreadSetup;
 // What goes wrong is thrown too; onnxruntime's own lines would only stand between ours.
 env.logLevel = 'fatal';
+// Before the session is made: its own threads are started from this one, and are like it.
+lowerThreadPriority();
 
 const stopFlag = new Int32Array(setup.stop);
 
