@@ -4,7 +4,7 @@
  */
 
 /** Below what a turn may take, with what else it has to do, on a machine whose cores are all busy. */
-const SLICE_MS = 3;
+const SLICE_MS = 2;
 
 const line: (() => void)[] = [];
 /** When the slice of this turn is over; 0 while nobody works. As long as it is not 0, `advance` is scheduled. */
