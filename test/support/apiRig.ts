@@ -141,7 +141,8 @@ function responseChecker(
     methods,
   }));
   return (call, response) => {
-    const path = String(call.url).split('?', 1)[0] ?? '';
+    // `%2e%2e` is a step up, as it is for every client.
+    const path = new URL(String(call.url), 'http://localhost').pathname;
     const operation = operations.find(({ matches }) => matches.test(path))?.methods[
       String(call.method ?? 'GET').toLowerCase()
     ];
