@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { describeModelFolder } from '@trivec/core/models/folder';
 import { rewriteModel } from '@trivec/core/models/rewritten';
 
 test('a rewritten folder has the prompts of the catalog, else those of its files with the default among them', async (t) => {
@@ -24,4 +25,29 @@ test('a rewritten folder has the prompts of the catalog, else those of its files
   assert.deepEqual([info.prompts, info.defaultPromptName], [prompts, 'topic']);
   const stated = (await write({ prompts: { query: 'ask: ' } })).model.info;
   assert.deepEqual([stated.prompts, stated.defaultPromptName], [{ query: 'ask: ' }, undefined]);
+});
+
+test('machines whose processors round a few codes differently make the same model, other sources another', async (t) => {
+  const root = await mkdtemp(join(tmpdir(), 'trivec-recipe-'));
+  t.after(() => rm(root, { recursive: true, force: true }));
+  const source = join(root, 'source');
+  await cp(fileURLToPath(new URL('../../golden/models/tiny-m3', import.meta.url)), source, {
+    recursive: true,
+  });
+  const made = async (name: string, dtype: 'int8' | 'int8-precise') =>
+    (await rewriteModel({ folder: source, stated: {} }, dtype, join(root, name))).model;
+  const here = await made('here', 'int8');
+  const there = await made('there', 'int8');
+  const data = `${there.graphFile}_data`;
+  const bytes = await readFile(data);
+  bytes[bytes.length >> 1]! ^= 1;
+  await writeFile(data, bytes);
+  const fingerprint = async (name: string) => (await describeModelFolder(join(root, name))).info.fingerprint;
+  assert.equal(await fingerprint('there'), here.info.fingerprint);
+  assert.notEqual((await made('precise', 'int8-precise')).info.fingerprint, here.info.fingerprint);
+
+  const original = await describeModelFolder(source);
+  const graph = await readFile(original.graphFile);
+  await writeFile(original.graphFile, Buffer.concat([graph, Buffer.from([0x12, 1, 0x78])]));
+  assert.notEqual((await made('other', 'int8')).info.fingerprint, here.info.fingerprint);
 });

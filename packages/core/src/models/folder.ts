@@ -5,7 +5,7 @@ import { type Static, type TSchema, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { TrivecError } from '../errors.ts';
 import type { YesNo } from '../onnx/addYesNo.ts';
-import { type GraphInspection, inspectModelFile } from '../onnx/inspect.ts';
+import { inspectModelFile } from '../onnx/inspect.ts';
 import { COLBERT_HEAD_FILE, SPARSE_HEAD_FILE } from '../onnx/m3Heads.ts';
 import { readManifest } from '../onnx/rewriteManifest.ts';
 import { type HeadPlan, type PaddingSide, POOLINGS, type Pooling } from '../vectors/headPlan.ts';
@@ -13,11 +13,12 @@ import { OUTPUTS } from '../vectors/types.ts';
 import { acceptSpellings, type CatalogEntry, PROMPTS } from './catalog.ts';
 import { fingerprintOf } from './fingerprint.ts';
 import { choiceOfRewritten, guessDtype } from './folderDtype.ts';
-import { findModelFiles, type ModelFiles, readJson } from './folderFiles.ts';
+import { findModelFiles, readJson } from './folderFiles.ts';
 import { type GraphContract, type GraphInput, readContract } from './graphContract.ts';
 import type { GraphChoice } from './graphFile.ts';
 import { exists } from './hubCache.ts';
 import { MODEL_KINDS, type ModelInfo } from './modelInfo.ts';
+import { modelParts } from './modelParts.ts';
 import type { PairPrompt } from './pairs.ts';
 import { type Prompted, readPrompts } from './prompts.ts';
 import { readReranker } from './reranker.ts';
@@ -88,7 +89,8 @@ export async function describeModelFolder(
   folder: string,
   { name, aliases = [], choice: asked = {}, stated = {}, rewrittenAs }: DescribeOptions = {},
 ): Promise<ModelDescription> {
-  const made = rewrittenAs ?? (await readManifest(folder))?.dtype;
+  const manifest = await readManifest(folder);
+  const made = rewrittenAs ?? manifest?.dtype;
   const choice = made === undefined ? asked : choiceOfRewritten(folder, made, asked);
   const files = await findModelFiles(folder, choice);
   const [own, config, tokenizer] = [
@@ -133,15 +135,21 @@ export async function describeModelFolder(
     );
   const called = name ?? own.name ?? basename(resolve(folder));
   const prompted = await findPrompts(folder, stated.prompts ?? own.prompts);
-  const parts = fingerprintFiles(files, inspection, addedHeadsFolder);
-  const sizes = await Promise.all(parts.map((path) => stat(path)));
-  const facts = { dtype, plan, maxTokens, ...(reranker && { yesNo: reranker.yesNo ?? null }) };
+  const parts = modelParts(folder, files, inspection, addedHeadsFolder, manifest);
+  const sizes = await Promise.all(parts.files.map((path) => stat(path)));
+  const facts = {
+    dtype,
+    plan,
+    maxTokens,
+    ...(reranker && { yesNo: reranker.yesNo ?? null }),
+    ...(parts.recipe !== undefined && { recipe: parts.recipe }),
+  };
   return {
     info: {
       kind,
       name: called,
       ...(aliases.length > 0 && { aliases: [...new Set(aliases)].filter((alias) => alias !== called) }),
-      fingerprint: await fingerprintOf(parts, facts),
+      fingerprint: await fingerprintOf(parts.hashed, facts),
       dtype,
       ...(dtype === 'int8-dynamic' && { batchDependent: true }),
       outputs: reranker ? [] : OUTPUTS.filter((output) => plan[output] !== undefined),
@@ -195,22 +203,6 @@ async function findHeadFiles(folder: string, graphFile: string): Promise<string 
       );
   }
   return undefined;
-}
-
-function fingerprintFiles(
-  files: ModelFiles,
-  { externalFiles }: GraphInspection,
-  headsFolder: string | undefined,
-): string[] {
-  const external = externalFiles.map(({ location }) => join(dirname(files.graph), location)).sort();
-  const heads = headsFolder === undefined ? [] : [SPARSE_HEAD_FILE, COLBERT_HEAD_FILE];
-  return [
-    files.graph,
-    ...(files.config === undefined ? [] : [files.config]),
-    files.tokenizer,
-    ...external,
-    ...heads.map((file) => join(headsFolder ?? '', file)),
-  ];
 }
 
 function checkTrivecJson(value: Record<string, unknown> | undefined): TrivecJson {

@@ -11,7 +11,10 @@ export interface ModelInfo {
   name: string;
   /** Other names that requests may give: as it was configured, without the organisation. */
   aliases?: readonly string[];
-  /** What a vector depends on: model files, dtype, graph, heads. Two equal fingerprints give equal vectors. */
+  /**
+   * What a vector depends on: model files, dtype, graph, heads. Two equal fingerprints give equal vectors, but for
+   * what processors round differently.
+   */
   fingerprint: string;
   dtype: string;
   /** True where a vector depends a little on its neighbours in the batch (dynamic int8). */

@@ -136,6 +136,13 @@ function digestOf({ samples = [], written = {} }: QuantizeFolderOptions): string
     .digest('hex');
 }
 
+function recipeOf({ dtype, samples = [] }: RewriteOptions, model: readonly SourceFile[]): string {
+  const contents = model.map(({ bytes, sha256 }) => [bytes, sha256]);
+  return createHash('sha256')
+    .update(JSON.stringify([REWRITER_VERSION, dtype, samples, contents]))
+    .digest('hex');
+}
+
 async function sizeOf(path: string): Promise<number | undefined> {
   return (await stat(path).catch(() => undefined))?.size;
 }
@@ -169,6 +176,7 @@ async function build(
       dtype: options.dtype,
       modelFile,
       settings: digestOf(options),
+      recipe: recipeOf(options, source.slice(0, paths.model.length)),
       source,
       files,
       report,

@@ -13,6 +13,11 @@ const ManifestSchema = Type.Object({
   modelFile: Type.String(),
   /** Digest of the sample texts' ids and of the files that were written rather than copied. */
   settings: Type.String(),
+  /**
+   * Digest of the weights' source, the samples, the precision and the rewriter. Processors round a few codes
+   * differently, so the bytes of two machines' results may differ where the recipe is the same.
+   */
+  recipe: Type.String(),
   source: Type.Array(SourceFileSchema),
   files: Type.Array(Type.Object({ path: Type.String(), bytes: Type.Integer() })),
   report: Type.Object({
