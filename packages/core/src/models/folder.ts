@@ -5,7 +5,7 @@ import { type Static, type TSchema, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { TrivecError } from '../errors.ts';
 import type { YesNo } from '../onnx/addYesNo.ts';
-import { inspectModelFile } from '../onnx/inspect.ts';
+import { type GraphInspection, inspectModelFile } from '../onnx/inspect.ts';
 import { COLBERT_HEAD_FILE, SPARSE_HEAD_FILE } from '../onnx/m3Heads.ts';
 import { readManifest } from '../onnx/rewriteManifest.ts';
 import { type HeadPlan, type PaddingSide, POOLINGS, type Pooling } from '../vectors/headPlan.ts';
