@@ -23,8 +23,6 @@ const port = parentPort!;
 const setup = workerData as ThreadSetup;
 // What goes wrong is thrown too; onnxruntime's own lines would only stand between ours.
 env.logLevel = 'fatal';
-// Before the session is made: its own threads are started from this one, and are like it.
-lowerThreadPriority();
 
 const stopFlag = new Int32Array(setup.stop);
 
@@ -78,6 +76,9 @@ async function openSession(graph: Graph): Promise<InferenceSession | undefined> 
       refused.push({ device: provider.device, reason: missing });
       continue;
     }
+    // Before the session is made: its own threads are started from this one, and are like it. A GPU must not wait for
+    // a thread that only gives it work.
+    if (provider.name === 'cpu') lowerThreadPriority();
     try {
       const session = await createSession(graph, provider);
       send({ type: 'ready', device: provider.device, refused });
