@@ -5,7 +5,7 @@ import type { Provider } from './providers.ts';
 export interface SessionChoices {
   provider: Provider;
   intraOpThreads: number;
-  /** Threads spin on after a run, until the next. */
+  /** Threads spin on after a run for as long as onnxruntime lets them, in case the next comes. */
   spinWhenIdle: boolean;
   /** Where a model that is given as bytes finds its data files. */
   dataFolder?: string;

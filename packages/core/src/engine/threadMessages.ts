@@ -15,7 +15,7 @@ export interface ThreadSetup {
   paddingSide: PaddingSide;
   providers: readonly Provider[];
   intraOpThreads: number;
-  /** Threads that wait for work by spinning answer sooner, and burn a core each while idle. */
+  /** For onnxruntime's own bound instead of a moment: threads that spin answer sooner, and burn a core each meanwhile. */
   allowSpinning: boolean;
   /** One int32: 1 asks the thread to stop before its next run. */
   stop: SharedArrayBuffer;
