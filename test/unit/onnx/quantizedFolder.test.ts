@@ -117,6 +117,16 @@ test('a full disk is said to be one and leaves nothing', async (t) => {
   assert.deepEqual(await readdir(join(root, 'cache')), ['int8.lock']);
 });
 
+test('a place where nothing can be written is said to be one', {
+  skip: process.platform !== 'linux' && 'there is no such place that is the same for every user',
+}, async (t) => {
+  const { source } = await modelFolder(t);
+  await assert.rejects(quantizeModelFolder(source, MODEL, '/sys/trivec-int8', { dtype: 'int8' }), {
+    code: 'storage_unavailable',
+    message: /\/sys\/trivec-int8\.lock can't be written/,
+  });
+});
+
 test('a truncated or foreign graph is refused', async (t) => {
   const { source, target } = await modelFolder(t);
   const bytes = readFileSync(join(source, MODEL));
