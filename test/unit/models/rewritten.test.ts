@@ -6,6 +6,7 @@ import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { describeModelFolder } from '@trivec/core/models/folder';
 import { rewriteModel } from '@trivec/core/models/rewritten';
+import { quantizeModelFolder } from '@trivec/core/onnx/quantizedFolder';
 
 test('a rewritten folder has the prompts of the catalog, else those of its files with the default among them', async (t) => {
   const root = await mkdtemp(join(tmpdir(), 'trivec-rewritten-'));
@@ -50,4 +51,27 @@ test('machines whose processors round a few codes differently make the same mode
   const graph = await readFile(original.graphFile);
   await writeFile(original.graphFile, Buffer.concat([graph, Buffer.from([0x12, 1, 0x78])]));
   assert.notEqual((await made('other', 'int8')).info.fingerprint, here.info.fingerprint);
+});
+
+test('only int8 depends on the sample texts', async (t) => {
+  const root = await mkdtemp(join(tmpdir(), 'trivec-samples-'));
+  t.after(() => rm(root, { recursive: true, force: true }));
+  const source = join(root, 'source');
+  await cp(fileURLToPath(new URL('../../golden/models/tiny-m3', import.meta.url)), source, {
+    recursive: true,
+  });
+  for (const dtype of ['int8-precise', 'int8'] as const) {
+    const target = join(root, dtype);
+    await rewriteModel({ folder: source }, dtype, target);
+    const { reused } = await quantizeModelFolder(source, 'model.onnx', target, { dtype });
+    assert.equal(reused, dtype === 'int8-precise', dtype);
+  }
+});
+
+test('a decoder is fitted to the sample texts with its positions and a past of no tokens', async (t) => {
+  const root = await mkdtemp(join(tmpdir(), 'trivec-decoder-'));
+  t.after(() => rm(root, { recursive: true, force: true }));
+  const folder = fileURLToPath(new URL('../../golden/models/tiny-qwen3', import.meta.url));
+  const { report } = await rewriteModel({ folder }, 'int8', join(root, 'int8'));
+  assert.equal(report.matrices, 14, 'seven of each layer');
 });

@@ -38,7 +38,7 @@ export function publishedDtype(dtype: ModelDtype): FileDtype | undefined {
 
 /**
  * The model of `folder` in a precision that is made here: rewritten once into a folder beside its files, found there
- * afterwards as long as the files are the same. Blocks its thread while it works (a minute at BGE-M3's size).
+ * afterwards as long as the files are the same. Blocks its thread while it works (80 seconds at BGE-M3's size).
  * Throws `invalid_model` (nothing to quantise, unfit opset), `invalid_config` (a folder rewritten in another
  * precision), `storage_full` or `storage_unavailable`.
  */
@@ -87,7 +87,7 @@ async function planRewrite(
   dtype: RewriteOptions['dtype'],
 ): Promise<RewriteOptions & { modelFile: string }> {
   const samples =
-    dtype === 'fp16' ? [] : await encodeSamples(await loadTokenizer(tokenizerFile), info.maxTokens);
+    dtype === 'int8' ? await encodeSamples(await loadTokenizer(tokenizerFile), info.maxTokens) : [];
   return { dtype, samples, modelFile: relative(folder, graphFile) };
 }
 

@@ -1,6 +1,6 @@
 /**
  * Texts that an int8 form is fitted to: of the kinds, scripts and lengths that people embed. Vectors hardly depend on
- * the choice; that they stay the same does matter, because the fingerprint covers what comes out.
+ * the choice; that they stay the same does matter, because the fingerprint covers them.
  */
 export const SAMPLE_TEXTS = [
   'What is the capital of Australia?',

@@ -95,7 +95,7 @@ async function measureOnDraft(
   try {
     await rewriteWith(source, draft, options, rowwise());
     const { graph } = decodeModel(await readModelFile(source), basename(source));
-    return await measureActivations(draft, findWeightProducts(graph), samples);
+    return await measureActivations(draft, findWeightProducts(graph), samples, options.signal);
   } finally {
     await rm(draft, { force: true });
     await rm(`${draft}_data`, { force: true });
