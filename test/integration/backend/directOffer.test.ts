@@ -3,7 +3,9 @@ import { after, before, describe, test } from 'node:test';
 import type { Backend } from '@trivec/core/backend/backend';
 import { openBackend } from '@trivec/core/backend/open';
 import { loadConfig } from '@trivec/core/config';
+import { TrivecError } from '@trivec/core/errors';
 import { Presence } from '@trivec/core/registry/presence';
+import { packOffer, packTask } from '@trivec/core/replies/wire';
 import { Redis } from 'ioredis';
 import { silentLogger } from '../../support/backends.ts';
 import { until } from '../../support/gate.ts';
@@ -75,6 +77,81 @@ describe('requests that go straight to a server', { skip }, () => {
     } finally {
       ears.disconnect();
       await ghost.close();
+    }
+  });
+
+  const offerChannels = async (count: number) => {
+    let channels: string[] = [];
+    const found = async () => {
+      channels = (await raw.pubsub('CHANNELS', 'p:offer:*')) as string[];
+      return channels.length === count;
+    };
+    await until(found, 'the servers hear');
+    return channels;
+  };
+
+  test('an offer that is sent twice runs once, and what nobody can read is dropped', async () => {
+    const release = Promise.withResolvers<void>();
+    let runs = 0;
+    const handler = async () => {
+      runs++;
+      await release.promise;
+    };
+    const server = await backend.interactive.serve('twice', handler, { concurrency: 2 });
+    try {
+      const [channel] = await offerChannels(1);
+      const offer = { id: 'same', replyChannel: 'nobody', allowedMs: 30_000, task: packTask({}) };
+      for (const bytes of ['\xc1 unreadable', packOffer(offer), packOffer(offer)])
+        await raw.publish(channel!, bytes);
+      const answer = backend.interactive.request('twice', {}, { deadlineAtMs: inFuture() });
+      await until(() => runs === 2, 'both ids run');
+      release.resolve();
+      await answer;
+      assert.equal(runs, 2);
+    } finally {
+      release.resolve();
+      await server.close();
+    }
+  });
+
+  test('a server that stops gives back what waits for its room', async () => {
+    const other = await openBackend(loadConfig({ BACKEND_URL: redis.url, KEY_PREFIX: 'p' }), silentLogger);
+    try {
+      let runs = 0;
+      const hold = async (_task: unknown, { signal }: { signal: AbortSignal }) => {
+        runs++;
+        await new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason));
+        });
+      };
+      const stopping = await other.interactive.serve('stopping', hold, { concurrency: 1 });
+      const first = backend.interactive.request('stopping', {}, { deadlineAtMs: inFuture() });
+      const ended = assert.rejects(first, (error: TrivecError) => error.code === 'shutting_down');
+      await until(() => runs === 1, 'the first runs');
+      const second = backend.interactive.request('stopping', {}, { deadlineAtMs: inFuture() });
+      await until(async () => (await raw.llen('p:{interactive.stopping}:active')) === 1, 'the second waits');
+      const next = await backend.interactive.serve('stopping', async () => 'here', { concurrency: 1 });
+      await stopping.close();
+      await ended;
+      assert.equal(await second, 'here');
+      assert.equal(runs, 1);
+      await next.close();
+    } finally {
+      await other.close();
+    }
+  });
+
+  test('where Redis lets nobody subscribe no connection is left behind', async () => {
+    await raw.acl('SETUSER', 'limited', 'on', '>secret', '~*', '+@all', 'resetchannels');
+    const url = redis.url.replace('//', '//limited:secret@');
+    const limited = await openBackend(loadConfig({ BACKEND_URL: url, KEY_PREFIX: 'q' }), silentLogger);
+    try {
+      for (let i = 0; i < 3; i++)
+        await assert.rejects(limited.interactive.request('f', {}, { deadlineAtMs: inFuture() }), TrivecError);
+      const connections = async () => String(await raw.client('LIST')).match(/user=limited /g)?.length;
+      await until(async () => (await connections()) === 1, 'only that of its commands is left');
+    } finally {
+      await limited.close();
     }
   });
 });

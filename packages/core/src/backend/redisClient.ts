@@ -5,6 +5,8 @@ import type { Logger } from '../telemetry/logger.ts';
 const CONNECT_TIMEOUT_MS = 10_000;
 const COMMAND_TIMEOUT_MS = 30_000;
 const RECONNECT_MAX_DELAY_MS = 2_000;
+/** A connection that is only listened on would not notice for hours that the other side is gone. */
+const KEEP_ALIVE_AFTER_MS = 30_000;
 
 /**
  * A connection whose commands fail within seconds while Redis is away, so that callers answer 503 instead
@@ -19,6 +21,7 @@ export async function connectRedis(
     lazyConnect: true,
     maxRetriesPerRequest: 2,
     commandTimeout: COMMAND_TIMEOUT_MS,
+    keepAlive: KEEP_ALIVE_AFTER_MS,
     retryStrategy: (attempt) =>
       Math.min(50 * 2 ** attempt, RECONNECT_MAX_DELAY_MS) * (0.5 + Math.random() / 2),
   });

@@ -231,7 +231,8 @@ function openWorker<T>(
   return opened;
 }
 
-async function giveBack<T>(job: Job<T, void>, token: string | undefined): Promise<never> {
+/** For another worker to take now; to be thrown on by the processor. */
+export async function giveBack<T>(job: Job<T, void>, token: string | undefined): Promise<never> {
   await job.moveToWait(token);
   throw new WaitingError();
 }

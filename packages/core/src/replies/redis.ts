@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { closeRedis, duplicateRedis, redisError } from '../backend/redisClient.ts';
+import { closeRedis, redisError } from '../backend/redisClient.ts';
 import { type BullmqDriver, redisDriver } from '../queue/bullmqDriver.ts';
 import type { Consumer } from '../queue/workQueue.ts';
 import { Presence } from '../registry/presence.ts';
@@ -11,10 +11,12 @@ import { laneErrors, timerMs } from './laneErrors.ts';
 import { OpenServers } from './openServers.ts';
 import { enqueueRequest, type LaneQueue, offerRequest, openLaneQueue } from './redisRequests.ts';
 import { RedisServer } from './redisServer.ts';
+import { openSubscriber } from './subscriber.ts';
 import { errorFromWire, packTask, type ReplyMessage, unpackMessage } from './wire.ts';
 
 /** How often those who wait are checked against the servers alive. */
 const WATCH_INTERVAL_MS = 1_000;
+
 interface Pending {
   lane: Lane;
   /** Who was offered it or has taken it; undefined while it is in the queue. */
@@ -64,8 +66,9 @@ export class RedisLane implements InteractiveLane {
     if (this.#closing) throw laneErrors.closing();
     if (options.signal?.aborted) throw laneErrors.cancelled();
     try {
-      const lane = this.#lane(fingerprint);
+      // Before the queue is opened: one that Redis has not answered yet could not be closed.
       await this.#subscribe();
+      const lane = this.#lane(fingerprint);
       if ((await lane.servers.read()).length === 0) throw laneErrors.noWorker();
       return (await this.#send(lane, packTask(task), options)) as Reply;
     } catch (error) {
@@ -93,16 +96,21 @@ export class RedisLane implements InteractiveLane {
         handler: handler as (task: unknown, context: TaskContext) => Promise<unknown>,
       });
       const channels = [this.#cancelChannel(server.id), this.#offerChannel(server.id)];
-      await subscriber.subscribe(...channels);
-      this.#servers.add(server);
-      await server.start();
-      return {
-        close: async () => {
-          await server.close();
-          this.#servers.delete(server);
-          if (subscriber.status === 'ready') await subscriber.unsubscribe(...channels).catch(() => undefined);
-        },
+      const close = async () => {
+        await server.close();
+        // Until then it hears, and declines, what is still offered.
+        if (subscriber.status === 'ready') await subscriber.unsubscribe(...channels).catch(() => undefined);
+        this.#servers.delete(server);
       };
+      this.#servers.add(server);
+      try {
+        await subscriber.subscribe(...channels);
+        await server.start();
+      } catch (error) {
+        await close();
+        throw error;
+      }
+      return { close };
     } catch (error) {
       throw redisError(error);
     }
@@ -210,33 +218,32 @@ export class RedisLane implements InteractiveLane {
     else lane.queue.remove(id).catch(ignore);
   }
 
-  #subscribe(): Promise<Redis> {
-    this.#subscriber ??= this.#openSubscriber().catch((error) => {
+  /** The connection on which answers are heard now: an answer to what is asked before would be lost. */
+  async #subscribe(): Promise<Redis> {
+    this.#subscriber ??= openSubscriber({
+      redis: this.#options.redis,
+      logger: this.#options.logger,
+      channel: this.#replyChannel,
+      receive: (channel, bytes) => this.#hear(channel, bytes),
+      lost: () => {
+        for (const { reject } of this.#pending.values()) reject(laneErrors.workerGone());
+      },
+    }).catch((error) => {
       this.#subscriber = undefined;
       throw error;
     });
-    return this.#subscriber;
+    const subscriber = await this.#subscriber;
+    if (subscriber.status !== 'ready') await subscriber.subscribe(this.#replyChannel);
+    return subscriber;
   }
 
-  async #openSubscriber(): Promise<Redis> {
-    const subscriber = duplicateRedis(this.#options.redis, this.#options.logger, 'replies', {
-      patient: false,
-    });
-    subscriber.on('messageBuffer', (channel: Buffer, bytes: Buffer) => {
-      const name = channel.toString();
-      if (name === this.#replyChannel) this.#receive(unpackMessage(bytes));
-      else
-        for (const server of this.#servers) {
-          if (name === this.#offerChannel(server.id)) server.offer(bytes);
-          else if (name === this.#cancelChannel(server.id)) server.cancel(bytes.toString());
-        }
-    });
-    // what is published while the connection is down is lost
-    subscriber.on('close', () => {
-      for (const { reject } of this.#pending.values()) reject(laneErrors.workerGone());
-    });
-    await subscriber.subscribe(this.#replyChannel);
-    return subscriber;
+  #hear(channel: string, bytes: Buffer): void {
+    if (channel === this.#replyChannel) this.#receive(unpackMessage(bytes));
+    else
+      for (const server of this.#servers) {
+        if (channel === this.#offerChannel(server.id)) server.offer(bytes);
+        else if (channel === this.#cancelChannel(server.id)) server.cancel(bytes.toString());
+      }
   }
 
   #receive(message: ReplyMessage): void {
@@ -252,10 +259,12 @@ export class RedisLane implements InteractiveLane {
     } else if (message.kind === 'declined') {
       if (pending?.offeredAtMs !== undefined) pending.enqueue();
     } else if (message.kind === 'stored') {
-      this.#options.redis.getdelBuffer(message.key).then(
-        (bytes) => (bytes ? this.#receive(unpackMessage(bytes)) : pending?.reject(laneErrors.workerGone())),
-        (error) => pending?.reject(redisError(error)),
-      );
+      this.#options.redis
+        .getdelBuffer(message.key)
+        .then((bytes) =>
+          bytes ? this.#receive(unpackMessage(bytes)) : pending?.reject(laneErrors.workerGone()),
+        )
+        .catch((error) => pending?.reject(redisError(error)));
     } else if (message.kind === 'error') {
       pending?.reject(errorFromWire(message.error));
     } else if (pending) {

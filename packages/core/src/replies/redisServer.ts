@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Job } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { type RedisScript, runBinaryScript } from '../backend/redisScript.ts';
-import { logQueueError } from '../queue/bullmq.ts';
+import { giveBack, logQueueError } from '../queue/bullmq.ts';
 import type { BullmqDriver, OpenedWorker } from '../queue/bullmqDriver.ts';
 import { closeWorker } from '../queue/closeWorker.ts';
 import type { Consumer } from '../queue/workQueue.ts';
@@ -82,14 +82,18 @@ export class RedisServer implements Consumer {
 
   async start(): Promise<void> {
     const { driver, queueName, lockDurationMs, concurrency, logger, presence } = this.#options;
-    this.#worker = driver.openWorker<RequestJob>(queueName, (job) => this.#track(this.#process(job)), {
-      concurrency,
-      lockDuration: lockDurationMs,
-      stalledInterval: lockDurationMs,
-      // a second run finds the task taken, and ends at once
-      maxStalledCount: MAX_INT32,
-      runRetryDelay: 1_000,
-    });
+    this.#worker = driver.openWorker<RequestJob>(
+      queueName,
+      (job, token) => this.#track(this.#process(job, token)),
+      {
+        concurrency,
+        lockDuration: lockDurationMs,
+        stalledInterval: lockDurationMs,
+        // a second run finds the task taken, and ends at once
+        maxStalledCount: MAX_INT32,
+        runRetryDelay: 1_000,
+      },
+    );
     this.#worker.worker.on('error', (error) => logQueueError(driver, logger, error));
     await this.#worker.worker.waitUntilReady();
     this.#beating = await presence.enter(this.id, () => (this.#closing ? 'closing' : 'open'));
@@ -103,6 +107,8 @@ export class RedisServer implements Consumer {
   /** Takes what an asker sent straight here, or declines it: then it comes by the queue. */
   offer(bytes: Uint8Array): void {
     const { id, replyChannel, allowedMs, task } = unpackOffer(bytes);
+    // Sent twice, its connection having broken meanwhile.
+    if (this.#controllers.has(id)) return;
     const say = (kind: 'taken' | 'declined') => {
       this.#send(replyChannel, { id, kind, server: this.id }).catch(() => undefined);
     };
@@ -145,12 +151,15 @@ export class RedisServer implements Consumer {
     }
   }
 
-  async #process(job: Job<RequestJob, void>): Promise<void> {
+  async #process(job: Job<RequestJob, void>, token: string | undefined): Promise<void> {
     if (this.#handlers < this.#options.concurrency) this.#handlers++;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     try {
+      // Nobody has been told that it is here.
+      if (this.#closing) await giveBack(job, token);
       const taken = await this.#take(job);
-      if (taken) await this.#answer(taken);
+      // Where an offer was thought lost that runs here all the same, its answer is for both.
+      if (taken && !this.#controllers.has(taken.id)) await this.#answer(taken);
     } finally {
       this.#free();
     }
