@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
 import test from 'node:test';
 import { TrivecError } from '@trivec/core/errors';
 import { readShardDocuments } from '@trivec/core/jobs/shardCutter';
@@ -77,14 +78,25 @@ for (const [name, lines, code, param, message] of refusedLines)
     rig.assertEmpty();
   });
 
-test('a payload nested more deeply than can be stored is refused', async () => {
+test('a payload nested more deeply than can be stored is refused, also by a dry run', async () => {
   const rig = jobRig({ maxLineBytes: 1_000_000 });
   const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`;
-  await assert.rejects(rig.submitLines(ndjson(good, `{"id":"b","text":"x","payload":{"a":${deep}}}`)), {
+  const body = ndjson(good, `{"id":"b","text":"x","payload":{"a":${deep}}}`);
+  const refusal = {
     code: 'invalid_document',
     param: 'line 2',
     message: /Line 2: payload is nested too deeply/,
+  };
+  await assert.rejects(rig.submitLines(body), refusal);
+  const report = await rig.service.dryRun({
+    source: { format: 'ndjson', body: Readable.from(body) },
+    options: {},
+    model: FAKE_MODEL,
+    owner: ANYONE.owner,
   });
+  assert.equal(report.documents, 1);
+  assert.equal(report.accepted, false);
+  assert.deepEqual(report.refused.byCode, { invalid_document: 1 });
   rig.assertEmpty();
 });
 

@@ -49,6 +49,8 @@ export async function dryRun(deps: DryRunDeps, input: DryRunInput): Promise<DryR
     { ...readRules(input.options), skipInvalid: true },
     {
       document: ({ document }) => {
+        // As the job would: what is nested too deeply throws, and is refused.
+        if (document.payload !== undefined) JSON.stringify(document);
         textBytes += Buffer.byteLength(document.text);
         sample.offer(document.text);
         return undefined;
