@@ -42,6 +42,7 @@ export function jobRig(config: Partial<typeof SMALL_CONFIG> = {}) {
   const backend = {
     ledger,
     shardQueue: () => queue,
+    claim: async () => true,
     registry: { list: async () => workers },
     interactive: {
       request: (_fingerprint: string, task: EngineTask, { deadlineAtMs }: { deadlineAtMs: number }) =>

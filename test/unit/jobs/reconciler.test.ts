@@ -32,6 +32,28 @@ test('a started reconciler heals by itself', async () => {
   assert.ok(rig.queue.items.has(`${job.id}.0.embed`));
 });
 
+test('of several reconcilers one sweeps the storage', async () => {
+  const rig = jobRig();
+  const claimed = new Map<string, number>();
+  const claim = async (what: string) => {
+    claimed.set(what, (claimed.get(what) ?? 0) + 1);
+    return claimed.get(what) === 1;
+  };
+  let listed = 0;
+  const { list } = rig.storage;
+  rig.storage.list = (prefix) => {
+    listed++;
+    return list.call(rig.storage, prefix);
+  };
+  const deps = { ...rig.deps, backend: { ...rig.deps.backend, claim } };
+  const reconcilers = [new Reconciler(deps), new Reconciler(deps)];
+  for (const reconciler of reconcilers) reconciler.start();
+  while ([...claimed.values()].filter((times) => times === 2).length < 2)
+    await new Promise((resolve) => setImmediate(resolve));
+  await Promise.all(reconcilers.map((reconciler) => reconciler.close()));
+  assert.equal(listed, 2, 'input and results, once each');
+});
+
 test('the sweep removes losers and dead uploads, and nothing that could still win', async () => {
   const rig = jobRig();
   const done = await rig.submit(documents(4));

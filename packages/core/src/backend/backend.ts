@@ -16,6 +16,11 @@ export interface Backend {
   shardQueue(fingerprint: string): WorkQueue<ShardPointer>;
   /** Stored shards on their way to a destination, of all models: they need no device. One queue a `target`. */
   sinkQueue(target?: string): WorkQueue<ShardPointer>;
+  /**
+   * For what one of all processes is enough for: true for whoever asks first, and for nobody else until `forMs` have
+   * passed. Throws `backend_unavailable`.
+   */
+  claim(what: string, forMs: number): Promise<boolean>;
   /** Throws `backend_unavailable` when it does not answer. */
   ping(): Promise<void>;
   /** Closes what it opened, in reverse order. Idempotent. */

@@ -58,6 +58,8 @@ export async function openEmbeddedBackend(config: Config, logger: Logger): Promi
       interactive,
       shardQueue: queues.of,
       sinkQueue: queues.sink,
+      // Nobody else has the folder.
+      claim: async () => true,
       ping: async () => {
         await database.query('SELECT 1').catch((error) => {
           throw postgresError(error);

@@ -28,6 +28,13 @@ export async function openRedisBackend(config: Config, logger: Logger): Promise<
     interactive,
     shardQueue: queues.of,
     sinkQueue: queues.sink,
+    claim: async (what, forMs) => {
+      try {
+        return (await redis.set(`${keyPrefix}:{claims}:${what}`, '1', 'PX', Math.ceil(forMs), 'NX')) === 'OK';
+      } catch (error) {
+        throw redisError(error);
+      }
+    },
     ping: async () => {
       try {
         await redis.ping();

@@ -22,11 +22,14 @@ export interface ReconcilerDeps {
 
 const EXPIRE_INTERVAL_MS = 10 * 60 * 1000;
 const SWEEP_INTERVAL_MS = 60 * 60 * 1000;
+/** Of an interval. Whoever did it last may do it again: less than the shortest that jitter makes. */
+const CLAIMED_PART = 0.7;
 
 /**
  * Heals what a crash left between two steps: enqueues every committed shard that is neither done nor queued,
  * at start and periodically, resumes what a full storage has paused, tells webhooks, deletes jobs at the end of their
- * retention, and sweeps the storage at start and hourly. Any number of processes may run one.
+ * retention, and sweeps the storage at start and hourly. Any number of processes may run one: of deleting and sweeping,
+ * one at a time has its turn.
  */
 export class Reconciler {
   private readonly deps: ReconcilerDeps;
@@ -124,17 +127,19 @@ export class Reconciler {
     const nowMs = Date.now();
     if (nowMs >= this.expireAtMs) {
       this.expireAtMs = nowMs + EXPIRE_INTERVAL_MS * (0.8 + Math.random() * 0.4);
-      await this.attempt('deleting expired jobs', () => expireJobs(deps, nowMs, signal));
+      await this.attempt('deleting expired jobs', EXPIRE_INTERVAL_MS, () => expireJobs(deps, nowMs, signal));
     }
     if (nowMs >= this.sweepAtMs && !signal.aborted) {
       this.sweepAtMs = nowMs + SWEEP_INTERVAL_MS * (0.8 + Math.random() * 0.4);
-      await this.attempt('sweeping the storage', () => sweepStorage(deps, nowMs, signal));
+      await this.attempt('sweeping the storage', SWEEP_INTERVAL_MS, () => sweepStorage(deps, nowMs, signal));
     }
   }
 
-  private async attempt(what: string, work: () => Promise<void>): Promise<void> {
+  /** Unless another process has done it just now. */
+  private async attempt(what: string, intervalMs: number, work: () => Promise<void>): Promise<void> {
     try {
-      await work();
+      const isOurs = await this.deps.backend.claim(what.replaceAll(' ', '-'), intervalMs * CLAIMED_PART);
+      if (isOurs) await work();
     } catch (error) {
       this.deps.logger.warn({ err: error }, `${what} failed; it is tried again`);
     }
