@@ -46,9 +46,13 @@ describe('the Redis backend', { skip }, () => {
     redis = await startRedis();
     backend = await openBackend(loadConfig(environment()), silentLogger);
   });
+  // Whatever failed: a worker or a server that is left would keep this process alive.
   after(async () => {
-    await backend.close();
-    await redis.stop();
+    try {
+      await backend?.close();
+    } finally {
+      await redis?.stop();
+    }
   });
 
   test('the work of a killed worker goes to another; its requests end', async () => {
@@ -148,14 +152,18 @@ describe('the Redis backend', { skip }, () => {
     await backend.ledger.putShards('away', [shard]);
     await redis.kill9();
     const away = withCode('backend_unavailable');
-    await Promise.all([
-      assert.rejects(backend.ping(), away),
-      assert.rejects(queue.add([item('c', 0)]), away),
-      assert.rejects(backend.ledger.readShards('away', 0, 1), away),
-      assert.rejects(backend.registry.list(), away),
-      assert.rejects(backend.interactive.request('away', {}, { deadlineAtMs: inFuture() }), away),
-    ]);
-    await redis.restart();
+    try {
+      await Promise.all([
+        assert.rejects(backend.ping(), away),
+        assert.rejects(queue.add([item('c', 0)]), away),
+        assert.rejects(backend.ledger.readShards('away', 0, 1), away),
+        assert.rejects(backend.registry.list(), away),
+        assert.rejects(backend.interactive.request('away', {}, { deadlineAtMs: inFuture() }), away),
+      ]);
+    } finally {
+      // Those after it need it, also where this one fails.
+      await redis.restart();
+    }
     await until(
       () =>
         backend.ping().then(
@@ -172,11 +180,18 @@ describe('the Redis backend', { skip }, () => {
 
   test('a backend closes also when Redis is gone', async () => {
     const doomed = await startRedis();
-    const orphan = await openBackend(loadConfig({ BACKEND_URL: doomed.url }), silentLogger);
-    await orphan.shardQueue('f').consume(async () => undefined, { concurrency: 1 });
-    await orphan.interactive.serve('f', async () => undefined, { concurrency: 1 });
-    await doomed.stop();
-    await orphan.close();
+    try {
+      const orphan = await openBackend(loadConfig({ BACKEND_URL: doomed.url }), silentLogger);
+      try {
+        await orphan.shardQueue('f').consume(async () => undefined, { concurrency: 1 });
+        await orphan.interactive.serve('f', async () => undefined, { concurrency: 1 });
+        await doomed.stop();
+      } finally {
+        await orphan.close();
+      }
+    } finally {
+      await doomed.stop();
+    }
   });
 });
 
