@@ -10,6 +10,7 @@ import { loadConfig } from '@trivec/core/config';
 import { type Call, closedLoop } from './load/closedLoop.ts';
 import { openPoster } from './load/post.ts';
 import { failuresOf, summarize } from './load/summary.ts';
+import { runAsServer } from './speed/asServer.ts';
 import { readFlags } from './speed/flags.ts';
 import { submitJob } from './speed/jobs.ts';
 import { BENCH_SIZES, type BenchModel, DTYPES, makeBenchModel } from './speed/models.ts';
@@ -17,6 +18,8 @@ import { openSession, report, runBatches, withFolder } from './speed/rig.ts';
 import { BACKENDS, type Service, startService } from './speed/service.ts';
 import { logNormalLengths, median, randomNumbers } from './speed/texts.ts';
 import { textsOf } from './speed/words.ts';
+
+runAsServer();
 
 const flags = readFlags({
   backends: 'embedded,redis',

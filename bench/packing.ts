@@ -10,6 +10,7 @@ import { CPU_BUDGETS } from '@trivec/core/engine/calibrate';
 import { chooseBudget } from '@trivec/core/engine/chooseBudget';
 import { fitCost } from '@trivec/core/engine/costModel';
 import { sweep } from '@trivec/core/engine/sweep';
+import { runAsServer } from './speed/asServer.ts';
 import { numberFlag, parseFlags } from './speed/flags.ts';
 import {
   flopsPerToken,
@@ -28,6 +29,8 @@ import {
   packFirstCome,
   paddingEfficiency,
 } from './speed/texts.ts';
+
+runAsServer();
 
 const { values: flags } = parseFlags({
   options: {

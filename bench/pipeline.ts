@@ -8,6 +8,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { InferenceSession } from 'onnxruntime-node';
+import { runAsServer } from './speed/asServer.ts';
 import { readFlags } from './speed/flags.ts';
 import { runJob } from './speed/jobs.ts';
 import { BENCH_SIZES, type BenchModel, DTYPES, makeBenchModel } from './speed/models.ts';
@@ -16,6 +17,8 @@ import { openSession, report, runBatches, withFolder } from './speed/rig.ts';
 import { BACKENDS, startService } from './speed/service.ts';
 import { logNormalLengths, median, packAsEngine } from './speed/texts.ts';
 import { textsOf } from './speed/words.ts';
+
+runAsServer();
 
 const flags = readFlags({
   backend: 'embedded',
