@@ -182,7 +182,13 @@ test('a gated model says so, and no line of the log shows the token', async (t) 
   });
   const lines: string[] = [];
   const logger = { info: (...line: unknown[]) => void lines.push(JSON.stringify(line)) };
-  const options = { ...config, hfToken: 'hf_secret', modelsDir: undefined, modelsFile: undefined };
+  const options = {
+    ...config,
+    hfToken: 'hf_secret',
+    modelsDir: undefined,
+    dataDir: './data',
+    modelsFile: undefined,
+  };
   await describeModel('tiny/model', options, logger as unknown as Logger).catch(() => undefined);
   assert.ok(lines.length > 0 && hub.requests.some((line) => line.includes(DATA)));
   assert.doesNotMatch(lines.join(), /hf_secret/);
@@ -285,7 +291,7 @@ test('a start downloads its model once, tells how far it is, and refuses a damag
   const logger = {
     info: (_facts: object, line?: string) => void lines.push(line ?? ''),
   } as unknown as Logger;
-  const options = { ...config, modelsDir: undefined, modelsFile: undefined };
+  const options = { ...config, modelsDir: undefined, dataDir: './data', modelsFile: undefined };
   hub.corrupted.add('tokenizer.json');
   await assert.rejects(describeModel('tiny/model', options, logger), {
     code: 'invalid_model',

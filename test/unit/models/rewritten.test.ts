@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { describeModelFolder } from '@trivec/core/models/folder';
-import { rewriteModel } from '@trivec/core/models/rewritten';
+import { describeRewritten, rewriteModel } from '@trivec/core/models/rewritten';
 import { quantizeModelFolder } from '@trivec/core/onnx/quantizedFolder';
 
 test('a rewritten folder has the prompts of the catalog, else those of its files with the default among them', async (t) => {
@@ -74,4 +74,28 @@ test('a decoder is fitted to the sample texts with its positions and a past of n
   const folder = fileURLToPath(new URL('../../golden/models/tiny-qwen3', import.meta.url));
   const { report } = await rewriteModel({ folder }, 'int8', join(root, 'int8'));
   assert.equal(report.matrices, 14, 'seven of each layer');
+});
+
+test('where nothing can be written beside a model, the data folder keeps the rewritten one', async (t) => {
+  const root = await mkdtemp(join(tmpdir(), 'trivec-readonly-'));
+  t.after(() => rm(root, { recursive: true, force: true }));
+  const folder = join(root, 'tiny-m3');
+  await cp(fileURLToPath(new URL('../../golden/models/tiny-m3', import.meta.url)), folder, {
+    recursive: true,
+  });
+  // No lock can be taken there, as in a folder that is mounted read-only (which root would not notice).
+  await mkdir(join(folder, '.trivec-int8.lock'));
+  const described = () =>
+    describeRewritten(folder, 'int8', {}, { dataDir: join(root, 'data') }, { info: () => {} });
+  const first = await described();
+  assert.equal(dirname(first.folder), join(root, 'data', 'rewritten'));
+  const { mtimeMs } = await stat(first.graphFile);
+  const second = await described();
+  assert.deepEqual([second.folder, (await stat(second.graphFile)).mtimeMs], [first.folder, mtimeMs]);
+
+  // One that came with the model is taken as it is, without a lock.
+  await rename(first.folder, join(folder, '.trivec-int8'));
+  const third = await described();
+  assert.equal(third.folder, join(folder, '.trivec-int8'));
+  assert.equal(third.info.fingerprint, first.info.fingerprint);
 });

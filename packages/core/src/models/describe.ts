@@ -6,7 +6,7 @@ import { findCached, type HubConfig, type Progress, pullModel } from './hub.ts';
 import { type LocateConfig, type LocatedModel, locateModel } from './locate.ts';
 import { describeRewritten, isRewritten } from './rewritten.ts';
 
-export type ModelConfig = HubConfig & LocateConfig;
+export type ModelConfig = HubConfig & LocateConfig & Pick<Config, 'dataDir'>;
 
 /** Between two lines of the log about a download. */
 const REPORT_MS = 5_000;
@@ -24,7 +24,7 @@ export async function describeModel(
   const located = await locateModel(name, config);
   const folder = located.folder ?? (await fetchFolder(located, config, logger));
   return isRewritten(config.modelDtype)
-    ? describeRewritten(folder, config.modelDtype, located, logger)
+    ? describeRewritten(folder, config.modelDtype, located, config, logger)
     : describeModelFolder(folder, located);
 }
 

@@ -1,7 +1,10 @@
-import { join, relative, resolve } from 'node:path';
+import { createHash } from 'node:crypto';
+import { realpath } from 'node:fs/promises';
+import { basename, join, relative, resolve } from 'node:path';
 import type { Config } from '../config.ts';
+import { TrivecError } from '../errors.ts';
 import type { RewriteOptions } from '../onnx/quantize.ts';
-import { type QuantizedFolder, quantizeModelFolder } from '../onnx/quantizedFolder.ts';
+import { findQuantizedFolder, type QuantizedFolder, quantizeModelFolder } from '../onnx/quantizedFolder.ts';
 import { readManifest } from '../onnx/rewriteManifest.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { CatalogEntry, FileDtype } from './catalog.ts';
@@ -37,8 +40,8 @@ export function publishedDtype(dtype: ModelDtype): FileDtype | undefined {
 }
 
 /**
- * The model of `folder` in a precision that is made here: rewritten once into a folder beside its files, found there
- * afterwards as long as the files are the same. Blocks its thread while it works (80 seconds at BGE-M3's size).
+ * The model of `folder` in a precision that is made here: rewritten once into a folder beside its files, or in the data
+ * folder where nothing can be written beside them, and found there afterwards as long as the files are the same. Blocks its thread while it works (80 seconds at BGE-M3's size).
  * Throws `invalid_model` (nothing to quantise, unfit opset), `invalid_config` (a folder rewritten in another
  * precision), `storage_full` or `storage_unavailable`.
  */
@@ -46,6 +49,7 @@ export async function describeRewritten(
   folder: string,
   dtype: RewrittenDtype,
   options: DescribeOptions,
+  { dataDir }: Pick<Config, 'dataDir'>,
   logger: Pick<Logger, 'info'>,
 ): Promise<ModelDescription> {
   const made = await readManifest(folder);
@@ -53,10 +57,44 @@ export async function describeRewritten(
   const source = await describeModelFolder(folder, options);
   logger.info({ model: source.info.name, dtype }, 'looking for the rewritten model, or making it');
   const { modelFile, ...rewrite } = await planRewrite(source, dtype);
-  const target = join(folder, `.trivec-${dtype}`);
-  const { reused, report } = await quantizeModelFolder(folder, modelFile, target, rewrite);
+  const {
+    folder: target,
+    reused,
+    report,
+  } = await rewriteBeside(folder, modelFile, rewrite, logger, await ownFolder(dataDir, folder, dtype));
   logger.info({ model: source.info.name, ...report, folder: target, reused }, 'rewritten model');
   return describeModelFolder(target, { ...options, choice: { file: modelFile }, rewrittenAs: dtype });
+}
+
+async function rewriteBeside(
+  folder: string,
+  modelFile: string,
+  rewrite: RewriteOptions,
+  logger: Pick<Logger, 'info'>,
+  otherwise: string,
+): Promise<QuantizedFolder> {
+  const beside = join(folder, `.trivec-${rewrite.dtype}`);
+  // Read first: what came with an image is there, though its folder cannot be locked.
+  const found = await findQuantizedFolder(folder, modelFile, beside, rewrite);
+  if (found !== undefined) return found;
+  try {
+    return await quantizeModelFolder(folder, modelFile, beside, rewrite);
+  } catch (error) {
+    if (!(error instanceof TrivecError && error.code === 'storage_unavailable')) throw error;
+    logger.info(
+      { reason: error.message, folder: otherwise },
+      'the rewritten model goes into the data folder',
+    );
+    return quantizeModelFolder(folder, modelFile, otherwise, rewrite);
+  }
+}
+
+/** For a model in an image, or in a folder that others own. */
+async function ownFolder(dataDir: string, folder: string, dtype: RewrittenDtype): Promise<string> {
+  const place = createHash('sha256')
+    .update(await realpath(folder))
+    .digest('hex');
+  return join(dataDir, 'rewritten', `${basename(resolve(folder))}-${dtype}-${place.slice(0, 16)}`);
 }
 
 /**

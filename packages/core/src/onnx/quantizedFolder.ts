@@ -43,21 +43,31 @@ export async function quantizeModelFolder(
     await mkdir(dirname(targetFolder), { recursive: true });
     const lock = await waitForLock(`${targetFolder}.lock`, options.signal);
     try {
+      // Whoever held the lock may have made it.
+      const made = await findQuantizedFolder(sourceFolder, modelFile, targetFolder, options);
+      if (made !== undefined) return made;
       const paths = await sourcePaths(sourceFolder, modelFile);
-      const current = await findCurrent(sourceFolder, paths, modelFile, targetFolder, options);
-      const report = current ?? (await build(sourceFolder, paths, modelFile, targetFolder, options));
-      return {
-        folder: targetFolder,
-        modelPath: join(targetFolder, modelFile),
-        reused: current !== undefined,
-        report,
-      };
+      const report = await build(sourceFolder, paths, modelFile, targetFolder, options);
+      return { folder: targetFolder, modelPath: join(targetFolder, modelFile), reused: false, report };
     } finally {
       lock.close();
     }
   } catch (error) {
     throw toTargetError(error, targetFolder);
   }
+}
+
+/** An earlier result that is whole and current; it is only read. */
+export async function findQuantizedFolder(
+  sourceFolder: string,
+  modelFile: string,
+  targetFolder: string,
+  options: QuantizeFolderOptions,
+): Promise<QuantizedFolder | undefined> {
+  const paths = await sourcePaths(sourceFolder, modelFile);
+  const report = await findCurrent(sourceFolder, paths, modelFile, targetFolder, options);
+  if (report === undefined) return undefined;
+  return { folder: targetFolder, modelPath: join(targetFolder, modelFile), reused: true, report };
 }
 
 /** Nothing but an earlier result may be replaced: a folder given by mistake would be lost. */
