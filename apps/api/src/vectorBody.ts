@@ -33,12 +33,15 @@ export function vectorBody(embedded: Embedded, options: BodyOptions): Promise<Bu
   return printed((out) => print(out, embedded, options));
 }
 
-/** What `steps` prints, whole or, where it is large, while it is sent; others have their turns at its yields. */
+/**
+ * What `steps` prints, whole or, where it is large, while it is sent; others have their turns at its yields. The first
+ * piece is printed at once: most bodies are no longer, and need not stand in line behind large ones.
+ */
 export async function printed(steps: (out: JsonBytes) => Generator<void>): Promise<Buffer | Readable> {
   const out = new JsonBytes();
   const running = steps(out);
   for (let done = false; !done && out.length < WHOLE_BYTES; ) {
-    if (isTurnOver()) await nextTurn();
+    if (out.length >= PIECE_BYTES && isTurnOver()) await nextTurn();
     done = running.next().done === true;
     if (done) return out.take();
   }
