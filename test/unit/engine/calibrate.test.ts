@@ -70,13 +70,28 @@ test('a sweep stops at what takes too long, and the budget chosen stays within t
   }
 });
 
+test('a budget that was disturbed once when it was tried is tried again', async () => {
+  let runs = 0;
+  const samples = await sweep(
+    async ({ count, length }) => {
+      const disturbed = count * length === 1024 && runs++ === 0;
+      return (count * length) / 10 + (disturbed ? 100 : 0);
+    },
+    { budgets: [512, 1024, 2048], maxTokens: 128, maxBatchMs: 500 },
+  );
+  assert.deepEqual(
+    samples.filter(({ count }) => count > 1).map(({ ms }) => ms),
+    [51.2, 102.4, 204.8],
+  );
+});
+
 test('of budgets that are as fast, the one that pads less is taken; none larger than the memory', () => {
   const samples = [512, 1024, 2048, 4096].map((tokens) => ({
     count: tokens / 128,
     length: 128,
-    ms: tokens / 10,
+    ms: tokens,
   }));
-  const limits = { maxTokens: 2048, maxBatchMs: 1000 };
+  const limits = { maxTokens: 2048, maxBatchMs: 5000 };
   assert.equal(chooseBudget(samples, fitCost(samples), limits), 512);
   const faster = samples.map((sample) => ({ ...sample, ms: sample.ms / sample.count ** 0.3 }));
   assert.equal(chooseBudget(faster, fitCost(faster), limits), 4096);

@@ -1,5 +1,12 @@
 /** The token budget with the most real tokens a second, from what shapes took. Pure. */
-import { BATCH_OVERHEAD_MS, type BatchCost, type Shape, type Timed, textsWithin } from './costModel.ts';
+import {
+  BATCH_OVERHEAD_MS,
+  type BatchCost,
+  predictMs,
+  type Shape,
+  type Timed,
+  textsWithin,
+} from './costModel.ts';
 import { byLength, chooseBatch } from './pack.ts';
 import { usualLength } from './sweep.ts';
 
@@ -29,7 +36,7 @@ export function chooseBudget(
       const budget = sample.count * sample.length;
       return {
         budget,
-        speed: (budget / (sample.ms + BATCH_OVERHEAD_MS)) * paddingEfficiency(budget, maxTokens),
+        speed: (budget / (sample.ms + BATCH_OVERHEAD_MS)) * paddingEfficiency(budget, maxTokens, cost),
       };
     })
     .sort((a, b) => a.budget - b.budget);
@@ -46,8 +53,9 @@ const MEDIAN_TOKENS = 120;
 /** Of the logarithm: the 95th percentile is 500 tokens. */
 const DEVIATION = Math.log(500 / MEDIAN_TOKENS) / 1.645;
 
-/** Real tokens ÷ padded tokens of a pool with log-normal lengths, packed under a budget. */
-export function paddingEfficiency(budget: number, maxTokens: number): number {
+/** Real tokens ÷ padded tokens of a pool with log-normal lengths, packed under a budget as the scheduler does it. */
+export function paddingEfficiency(budget: number, maxTokens: number, cost: BatchCost): number {
+  const costMs = (shape: Shape) => predictMs(cost, shape) + BATCH_OVERHEAD_MS;
   const pool = Array.from({ length: POOL_TEXTS }, (_, i) => {
     const share = (i + 0.5) / POOL_TEXTS;
     // The normal quantile as a difference of powers (Joiner and Rosenblatt 1971), within 0.01.
@@ -58,7 +66,7 @@ export function paddingEfficiency(budget: number, maxTokens: number): number {
   const real = pool.reduce((sum, { tokens }) => sum + tokens, 0);
   let padded = 0;
   while (pool.length > 0) {
-    const { to } = chooseBatch(pool, { maxBatchTokens: budget, nowMs: 0, maxAgeMs: 1 });
+    const { to } = chooseBatch(pool, { maxBatchTokens: budget, costMs, nowMs: 0, maxAgeMs: 1 });
     const batch = pool.splice(0, to);
     padded += batch[0]!.tokens * batch.length;
   }

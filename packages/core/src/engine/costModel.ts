@@ -19,8 +19,11 @@ export interface BatchCost {
   msPerPair: number;
 }
 
-/** What a batch costs beside its pass, most of it for other threads: a message each way, a note to the ledger. */
-export const BATCH_OVERHEAD_MS = 2;
+/**
+ * What a batch costs beside its pass: a message each way, unpacking, and what other threads do for it on the cores of
+ * the pass (a note to the ledger, packing), as measured with an embedded backend on two cores.
+ */
+export const BATCH_OVERHEAD_MS = 4;
 
 type Row = readonly [fixed: number, tokens: number, pairs: number];
 
