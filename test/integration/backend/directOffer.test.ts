@@ -64,20 +64,59 @@ describe('requests that go straight to a server', { skip }, () => {
     await ghost.close();
   });
 
-  test('an offer that was heard and never confirmed goes to the queue', async () => {
+  test('an offer that a living server did not hear goes to the queue; it is offered nothing more', async () => {
     const ghost = await enterGhost('mute');
     const ears = new Redis(redis.url);
+    let offers = 0;
+    ears.on('message', () => offers++);
     await ears.subscribe('p:offer:ghost');
     try {
-      const answer = backend.interactive.request('mute', {}, { deadlineAtMs: inFuture() });
+      const ask = () => backend.interactive.request('mute', {}, { deadlineAtMs: inFuture() });
+      const answer = ask();
       const server = await backend.interactive.serve('mute', async () => 'here', { concurrency: 1 });
       assert.equal(await answer, 'here');
+      assert.equal(offers, 1);
+      for (let i = 0; i < 3; i++) assert.equal(await ask(), 'here');
+      await ears.ping();
+      assert.equal(offers, 1, 'nor would it have answered these');
       await until(async () => (await backend.interactive.depth('mute')) === 0, 'nothing is left');
       await server.close();
     } finally {
       ears.disconnect();
       await ghost.close();
     }
+  });
+
+  test('an offer whose server dies of it before it confirms goes to no other server', async () => {
+    const [expiries, values] = ['expiries', 'values'].map((name) => `p:{interactive.killed.servers}:${name}`);
+    const ears = new Redis(redis.url);
+    await ears.subscribe('p:offer:ghost');
+    try {
+      // Its last heartbeat was 3.5 s ago.
+      await raw.zadd(expiries!, Date.now() + 3_500, 'ghost');
+      await raw.hset(values!, 'ghost', 'open');
+      const answer = backend.interactive.request('killed', {}, { deadlineAtMs: inFuture() });
+      const ended = assert.rejects(
+        answer,
+        (error: TrivecError) => error.code === 'model_unavailable' && error.retryAfterSeconds === 1,
+      );
+      let runs = 0;
+      const server = await backend.interactive.serve('killed', async () => void runs++, { concurrency: 1 });
+      await ended;
+      assert.equal(await backend.interactive.depth('killed'), 0);
+      await server.close();
+      assert.equal(runs, 0);
+    } finally {
+      ears.disconnect();
+    }
+  });
+
+  test('what a process that was killed had offered is counted and kept no longer than its deadline', async () => {
+    const key = 'p:{interactive.left}:offered';
+    await raw.zadd(key, Date.now() - 1, 'past');
+    await raw.zadd(key, Date.now() + 60_000, 'running');
+    assert.equal(await backend.interactive.depth('left'), 1);
+    assert.deepEqual(await raw.zrange(key, '0', '-1'), ['running']);
   });
 
   const offerChannels = async (count: number) => {

@@ -64,6 +64,8 @@ describe('the Redis backend', { skip }, () => {
       const ended = assert.rejects(answer, withCode('model_unavailable'));
       await until(() => holder.lines.filter((line) => line === 'taken').length === 3, 'all three are taken');
       await holder.kill9();
+      let runs = 0;
+      const server = await backend.interactive.serve('held', async () => void runs++, { concurrency: 1 });
       const seen: number[] = [];
       const consumer = await queue.consume(async ({ data }) => void seen.push(data.ordinal), {
         concurrency: 1,
@@ -72,6 +74,8 @@ describe('the Redis backend', { skip }, () => {
       await consumer.close();
       assert.deepEqual(seen.sort(), [0, 1]);
       await ended;
+      await server.close();
+      assert.equal(runs, 0, 'a request that may have killed its worker goes to no other');
     } finally {
       await holder.kill9();
     }

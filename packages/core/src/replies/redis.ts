@@ -5,7 +5,7 @@ import { type BullmqDriver, redisDriver } from '../queue/bullmqDriver.ts';
 import type { Consumer } from '../queue/workQueue.ts';
 import { Presence } from '../registry/presence.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { chooseServer, MAX_OFFERED_BYTES, UNCONFIRMED_MS } from './directOffer.ts';
+import { chooseServer, judgeOffer, MAX_OFFERED_BYTES } from './directOffer.ts';
 import type { InteractiveLane, RequestOptions, TaskContext } from './interactiveLane.ts';
 import { laneErrors, timerMs } from './laneErrors.ts';
 import { OpenServers } from './openServers.ts';
@@ -117,11 +117,14 @@ export class RedisLane implements InteractiveLane {
   }
 
   async depth(fingerprint: string): Promise<number> {
+    const { redis } = this.#options;
     try {
       const { queue, offeredKey } = this.#lane(fingerprint);
-      const [counts, offered] = await Promise.all([
+      const [, counts, offered] = await Promise.all([
+        // What processes that were killed had offered: while others offer, too, the key does not expire.
+        redis.zremrangebyscore(offeredKey, '-inf', Date.now()),
         queue.getJobCounts('waiting', 'active'),
-        this.#options.redis.zcount(offeredKey, Date.now(), '+inf'),
+        redis.zcard(offeredKey),
       ]);
       return (counts.waiting ?? 0) + (counts.active ?? 0) + offered;
     } catch (error) {
@@ -183,7 +186,7 @@ export class RedisLane implements InteractiveLane {
         task.length > MAX_OFFERED_BYTES
           ? undefined
           : chooseServer(
-              lane.servers.open,
+              lane.servers.hearing(),
               others.map((other) => other.server),
             );
       this.#pending.set(id, pending);
@@ -197,7 +200,9 @@ export class RedisLane implements InteractiveLane {
       pending.wasOffered = true;
       offerRequest(redis, lane, this.#offerChannel(server), request).then(
         (isHeard) => {
-          if (!isHeard && this.#pending.has(id) && pending.offeredAtMs !== undefined) pending.enqueue();
+          if (!this.#pending.has(id) || pending.offeredAtMs === undefined) return;
+          if (isHeard) pending.offeredAtMs = Date.now();
+          else pending.enqueue();
         },
         (error) => giveUp(redisError(error)),
       );
@@ -287,16 +292,19 @@ export class RedisLane implements InteractiveLane {
   async #checkServers(): Promise<void> {
     const lanes = new Set([...this.#pending.values()].map(({ lane }) => lane));
     for (const lane of lanes) {
-      const alive = await lane.servers.presence.list().catch(() => undefined);
+      const askedAtMs = Date.now();
+      const alive = await lane.servers.presence.sinceHeartbeatMs().catch(() => undefined);
       if (!alive) continue;
       for (const [id, pending] of this.#pending) {
         if (pending.lane !== lane) continue;
-        if (pending.offeredAtMs !== undefined) {
-          if (Date.now() - pending.offeredAtMs > UNCONFIRMED_MS) pending.enqueue();
-          continue;
-        }
-        if (pending.server === undefined ? alive.size > 0 : alive.has(pending.server)) continue;
-        pending.reject(pending.server === undefined ? laneErrors.noWorker() : laneErrors.workerGone());
+        const { server, offeredAtMs } = pending;
+        if (server !== undefined && offeredAtMs !== undefined) {
+          const state = judgeOffer(askedAtMs - offeredAtMs, alive.get(server));
+          if (state !== 'young') lane.servers.avoid(server);
+          if (state === 'unheard') pending.enqueue();
+          if (state !== 'gone') continue;
+        } else if (server === undefined ? alive.size > 0 : alive.has(server)) continue;
+        pending.reject(server === undefined ? laneErrors.noWorker() : laneErrors.workerGone());
         this.#withdraw(id, pending);
       }
     }
