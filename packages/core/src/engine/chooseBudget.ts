@@ -18,7 +18,7 @@ export interface BudgetLimits {
 
 const LEAST = 64;
 /** A smaller budget that is nearly as fast is better: shorter waits, less memory. */
-const NEARLY = 0.97;
+const NEARLY = 0.99;
 
 /**
  * Among the budgets that were timed with texts of the usual length: their speed, less what they pad in a usual pool.

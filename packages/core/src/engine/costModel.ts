@@ -23,7 +23,7 @@ export interface BatchCost {
  * What a batch costs beside its pass: a message each way, unpacking, and what other threads do for it on the cores of
  * the pass (a note to the ledger, packing), as measured with an embedded backend on two cores.
  */
-export const BATCH_OVERHEAD_MS = 4;
+export const BATCH_OVERHEAD_MS = 5;
 
 type Row = readonly [fixed: number, tokens: number, pairs: number];
 
