@@ -103,3 +103,11 @@ function reasonOf(error: unknown, url: string): ApiError {
     },
   );
 }
+
+/** What a command that is shown to be typed next needs to reach the same server. */
+export function urlFlag(
+  { client, inProcess }: Pick<Connection, 'inProcess'> & { client: { url: string } },
+  config: Pick<Config, 'host' | 'port'>,
+): string {
+  return inProcess || client.url === defaultUrl(config) ? '' : ` --url ${client.url}`;
+}

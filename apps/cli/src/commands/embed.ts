@@ -1,9 +1,8 @@
 import type { Config } from '@trivec/core/config';
-import { defaultUrl } from '@trivec/core/defaultUrl';
 import { TrivecError } from '@trivec/core/errors';
 import { ApiError } from '../apiError.ts';
 import type { JobRequest, ResultFormat } from '../apiTypes.ts';
-import type { Connection } from '../connect.ts';
+import { type Connection, urlFlag } from '../connect.ts';
 import {
   type CommandContext,
   type CommonOptions,
@@ -170,7 +169,7 @@ export function resumeHint(
   config: Pick<Config, 'dataDir' | 'host' | 'port'>,
   out: string | undefined,
 ): string {
-  const at = inProcess || client.url === defaultUrl(config) ? '' : ` --url ${client.url}`;
+  const at = urlFlag({ client, inProcess }, config);
   const what = inProcess
     ? `Job ${id} is kept in ${config.dataDir} and goes on while it is watched, or under npm start.`
     : `Job ${id} goes on at ${client.url}.`;

@@ -1,5 +1,5 @@
 import type { JobView, ResultFormat } from '../apiTypes.ts';
-import type { Connection } from '../connect.ts';
+import { type Connection, urlFlag } from '../connect.ts';
 import { type CommandContext, EXIT, printJson, say } from '../context.ts';
 import { formatBytes, formatDuration, formatNumberOf } from '../format.ts';
 import { saveResults } from '../resultFiles.ts';
@@ -13,10 +13,12 @@ export interface ReportOptions {
 /** Says how a job ended, saves its results where asked, and gives the exit code. */
 export async function reportEnd(
   context: CommandContext,
-  { client }: Connection,
+  connection: Connection,
   job: JobView,
   options: ReportOptions,
 ): Promise<number> {
+  const { client } = connection;
+  const at = urlFlag(connection, context.config);
   say(context, summary(job));
   for (const { code, message } of job.warnings) say(context, `Note (${code}): ${message}`);
   if (job.skipped > 0) say(context, `${formatNumberOf(job.skipped, 'record')} left out by the server.`);
@@ -35,11 +37,11 @@ export async function reportEnd(
     });
     for (const { path, bytes } of saved) say(context, `${path}  ${formatBytes(bytes)}`);
   } else if (job.counts.embedded > 0) {
-    say(context, `Results: npx trivec results ${job.id} --out DIR`);
+    say(context, `Results: npx trivec results ${job.id} --out DIR${at}`);
   }
   const collection = job.options.destination?.collection;
   const where = collection === undefined ? job.id : `--collection ${collection}`;
-  if (job.counts.embedded > 0) say(context, `Search it: npx trivec search ${where} "your question"`);
+  if (job.counts.embedded > 0) say(context, `Search it: npx trivec search ${where} "your question"${at}`);
   if (options.json) printJson(context, job);
   return exitCodeOf(job);
 }

@@ -176,7 +176,7 @@ class Rewrite {
     if (products.length === 0)
       throw new TrivecError(
         'invalid_model',
-        'The model has nothing to quantise: no product of an activation and an fp32 weight that leads to a layer normalisation.',
+        'The model has nothing to quantise: no product of an activation and an fp32 weight that leads to a layer normalisation. Serve it as it is, without MODEL_DTYPE.',
       );
     await rounding.prepare?.(products, (product) => this.readWeight(product));
     const stored = new Map<string, ReturnType<ProductRounding['store']>>();
