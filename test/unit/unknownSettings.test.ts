@@ -12,6 +12,7 @@ test('names in .env that are no option are told of, with the nearest one', (t) =
   const names = [
     'MODEL',
     'MODEL_DTPYE',
+    'MODLE',
     'Port',
     'TRIVEC_HOST',
     'WEATHER',
@@ -21,6 +22,7 @@ test('names in .env that are no option are told of, with the nearest one', (t) =
   writeFileSync(file, names.map((name) => `${name}=1\n`).join(''));
   assert.deepEqual(misspeltOptions(file, { MODEL_DTPYE: '1' }), [
     'MODEL_DTPYE in .env: unknown; did you mean MODEL_DTYPE?',
+    'MODLE in .env: unknown; did you mean MODEL?',
     'Port in .env: unknown; did you mean PORT?',
     'TRIVEC_HOST in .env: unknown; did you mean HOST?',
     'WEATHER in .env: unknown; docs/configuration.md has them all',

@@ -5,7 +5,9 @@ import { ApiError } from '../../../apps/cli/src/apiError.ts';
 import type { JobView } from '../../../apps/cli/src/apiTypes.ts';
 import { resumeHint } from '../../../apps/cli/src/commands/embed.ts';
 import { checkText } from '../../../apps/cli/src/commands/modelText.ts';
-import { summary } from '../../../apps/cli/src/commands/report.ts';
+import { reportEnd, summary } from '../../../apps/cli/src/commands/report.ts';
+import type { Connection } from '../../../apps/cli/src/connect.ts';
+import type { CommandContext } from '../../../apps/cli/src/context.ts';
 import { formatBytes, formatDuration, formatTable, shorten } from '../../../apps/cli/src/format.ts';
 import { errorLine } from '../../../apps/cli/src/run.ts';
 import { describe } from '../../../apps/cli/src/watch.ts';
@@ -124,6 +126,22 @@ test('whoever interrupts a job is told that it goes on, and how to follow or end
   ]);
   assert.equal(hint('http://h:9')[3], '  End it:     npx trivec cancel j1 --url http://h:9');
   assert.match(hint('http://127.0.0.1:4711', true).join(), /kept in d and goes on while .*cancel j1$/);
+});
+
+test('what may be done with a job that has ended is shown with the server that it is on', async () => {
+  const config = loadConfig({ PORT: '81' });
+  const shown = async (url: string) => {
+    let text = '';
+    const err = { write: (part: string) => (text += part) };
+    const context = { config, err } as unknown as CommandContext;
+    const connection = { client: { url }, inProcess: false } as unknown as Connection;
+    await reportEnd(context, connection, { ...JOB, status: 'completed' }, { format: 'ndjson' });
+    return text;
+  };
+  const elsewhere = await shown('http://h:9');
+  assert.match(elsewhere, /^Results: npx trivec results j1 --out DIR --url http:\/\/h:9$/m);
+  assert.match(elsewhere, /^Search it: npx trivec search j1 "your question" --url http:\/\/h:9$/m);
+  assert.doesNotMatch(await shown('http://127.0.0.1:81'), /--url/);
 });
 
 test('a model is described in words, and a mistyped name gets the nearest', async () => {

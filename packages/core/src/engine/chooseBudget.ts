@@ -54,7 +54,7 @@ const MEDIAN_TOKENS = 120;
 const DEVIATION = Math.log(500 / MEDIAN_TOKENS) / 1.645;
 
 /** Real tokens ÷ padded tokens of a pool with log-normal lengths, packed under a budget as the scheduler does it. */
-export function paddingEfficiency(budget: number, maxTokens: number, cost: BatchCost): number {
+function paddingEfficiency(budget: number, maxTokens: number, cost: BatchCost): number {
   const costMs = (shape: Shape) => predictMs(cost, shape) + BATCH_OVERHEAD_MS;
   const pool = Array.from({ length: POOL_TEXTS }, (_, i) => {
     const share = (i + 0.5) / POOL_TEXTS;

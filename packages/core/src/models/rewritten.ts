@@ -41,7 +41,8 @@ export function publishedDtype(dtype: ModelDtype): FileDtype | undefined {
 
 /**
  * The model of `folder` in a precision that is made here: rewritten once into a folder beside its files, or in the data
- * folder where nothing can be written beside them, and found there afterwards as long as the files are the same. Blocks its thread while it works (80 seconds at BGE-M3's size).
+ * folder where nothing can be written beside them, and found there afterwards as long as the files are the same. Blocks
+ * its thread while it works (80 seconds at BGE-M3's size).
  * Throws `invalid_model` (nothing to quantise, unfit opset), `invalid_config` (a folder rewritten in another
  * precision), `storage_full` or `storage_unavailable`.
  */
@@ -61,12 +62,13 @@ export async function describeRewritten(
     folder: target,
     reused,
     report,
-  } = await rewriteBeside(folder, modelFile, rewrite, logger, await ownFolder(dataDir, folder, dtype));
+  } = await rewriteOnce(folder, modelFile, rewrite, logger, await ownFolder(dataDir, folder, dtype));
   logger.info({ model: source.info.name, ...report, folder: target, reused }, 'rewritten model');
   return describeModelFolder(target, { ...options, choice: { file: modelFile }, rewrittenAs: dtype });
 }
 
-async function rewriteBeside(
+/** Beside the model's files, or else in `otherwise`. */
+async function rewriteOnce(
   folder: string,
   modelFile: string,
   rewrite: RewriteOptions,
