@@ -2,6 +2,7 @@
 import { dirname } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { countCores } from '../engine/cpuCount.ts';
+import { sessionOptions } from '../engine/sessionOptions.ts';
 import { TrivecError } from '../errors.ts';
 import { ActivationKinds } from './activationKinds.ts';
 import { type ChannelMoments, momentBlock } from './compensatedRounding.ts';
@@ -53,13 +54,16 @@ export async function measureActivations(
   withProbes.set(bytes);
   withProbes.set(fragment, bytes.length);
   const session = await orInvalid(
-    InferenceSession.create(withProbes, {
-      enableCpuMemArena: false,
-      // onnxruntime would count the machine's cores, whatever a container may use of them.
-      intraOpNumThreads: countCores(),
-      logSeverityLevel: 4,
-      extra: { session: { model_external_initializers_file_folder_path: dirname(runnable) } },
-    }),
+    InferenceSession.create(
+      withProbes,
+      sessionOptions({
+        provider: { device: 'cpu', name: 'cpu' },
+        // onnxruntime would count the machine's cores, whatever a container may use of them.
+        intraOpThreads: countCores(),
+        spinWhenIdle: false,
+        dataFolder: dirname(runnable),
+      }),
+    ),
   );
   try {
     const found = new Map<string, ActivationStatistics>();
