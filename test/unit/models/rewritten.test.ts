@@ -89,6 +89,8 @@ test('where nothing can be written beside a model, the data folder keeps the rew
     describeRewritten(folder, 'int8', {}, { dataDir: join(root, 'data') }, { info: () => {} });
   const first = await described();
   assert.equal(dirname(first.folder), join(root, 'data', 'rewritten'));
+  const { name, description } = (await describeModelFolder(folder)).info;
+  assert.deepEqual([first.info.name, first.info.description], [name, description]);
   const { mtimeMs } = await stat(first.graphFile);
   const second = await described();
   assert.deepEqual([second.folder, (await stat(second.graphFile)).mtimeMs], [first.folder, mtimeMs]);

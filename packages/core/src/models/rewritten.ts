@@ -64,7 +64,15 @@ export async function describeRewritten(
     report,
   } = await rewriteOnce(folder, modelFile, rewrite, logger, await ownFolder(dataDir, folder, dtype));
   logger.info({ model: source.info.name, ...report, folder: target, reused }, 'rewritten model');
-  return describeModelFolder(target, { ...options, choice: { file: modelFile }, rewrittenAs: dtype });
+  // Where nobody named them, the folder would.
+  const { name, description } = source.info;
+  return describeModelFolder(target, {
+    ...options,
+    name,
+    stated: { ...options.stated, description },
+    choice: { file: modelFile },
+    rewrittenAs: dtype,
+  });
 }
 
 /** Beside the model's files, or else in `otherwise`. */
