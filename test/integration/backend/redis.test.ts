@@ -6,6 +6,7 @@ import { connectRedis } from '@trivec/core/backend/redisClient';
 import { loadConfig } from '@trivec/core/config';
 import { TrivecError } from '@trivec/core/errors';
 import type { JobRecord, ShardRecord } from '@trivec/core/jobs/records';
+import { createLogger } from '@trivec/core/telemetry/logger';
 import { Redis } from 'ioredis';
 import { silentLogger } from '../../support/backends.ts';
 import { until } from '../../support/gate.ts';
@@ -180,6 +181,26 @@ describe('the Redis backend', { skip }, () => {
     await queue.add([item('c', 1)]);
     await until(() => seen.includes(1), 'the worker goes on');
     await consumer.close();
+  });
+
+  test('a Redis that would forget or throw away jobs is told of at the start, a good one is not', async () => {
+    const careless = await startRedis(['--appendonly', 'no', '--maxmemory-policy', 'allkeys-lru']);
+    try {
+      const warnings = async (url: string) => {
+        const lines: string[] = [];
+        const logger = createLogger({ logLevel: 'warn' }, { write: (line) => void lines.push(line) });
+        const opened = await openBackend(loadConfig({ BACKEND_URL: url }), logger);
+        await opened.close();
+        return lines;
+      };
+      const [forgets, evicts, ...more] = await warnings(careless.url);
+      assert.match(String(forgets), /without appendonly/);
+      assert.match(String(evicts), /"maxmemoryPolicy":"allkeys-lru".*noeviction/);
+      assert.deepEqual(more, []);
+      assert.deepEqual(await warnings(redis.url), []);
+    } finally {
+      await careless.stop();
+    }
   });
 
   test('a backend closes also when Redis is gone', async () => {

@@ -46,11 +46,17 @@ export async function openRedisBackend(config: Config, logger: Logger): Promise<
   };
 }
 
-/** Without its append-only file Redis loses acknowledged jobs when it dies. */
+/** Says what makes this server lose jobs that were acknowledged. A server that hides INFO is somebody else's to know. */
 async function warnWhereItForgets(redis: Redis, logger: Logger): Promise<void> {
-  // a server that hides INFO is somebody else's to know
-  const info = await redis.info('persistence').catch(() => '');
-  if (info.includes('aof_enabled:0')) {
+  const [persistence, memory] = await Promise.all(
+    ['persistence', 'memory'].map((section) => redis.info(section).catch(() => '')),
+  );
+  if (/^aof_enabled:0/m.test(persistence ?? ''))
     logger.warn('Redis runs without appendonly: a crash of Redis loses jobs that were acknowledged');
-  }
+  const policy = /^maxmemory_policy:(\S+)/m.exec(memory ?? '')?.[1];
+  if (policy !== undefined && policy !== 'noeviction')
+    logger.warn(
+      { maxmemoryPolicy: policy },
+      'Redis throws keys away when it is full, and acknowledged jobs with them: set maxmemory-policy noeviction',
+    );
 }
