@@ -175,7 +175,7 @@ export async function buildApi(deps: ApiDeps): Promise<FastifyInstance> {
   await app.register(bodies);
   await app.register(strictness);
   await app.register(accepts);
-  await app.register(openapi);
+  await app.register(openapi, { needsKey: apiKeys.size > 0 });
   for (const routes of [
     jobIntake,
     jobRoutes,

@@ -49,6 +49,20 @@ test('with keys, all but health and docs is closed, in the words of each surface
   assert.equal(statusCode, 401);
 });
 
+test('the OpenAPI document says which routes take a key, and where none is needed', async (t) => {
+  const open = (await (await apiRig(t)).get('/openapi.json')).json();
+  assert.deepEqual(open.security, [{}, { bearer: [] }, { apiKey: [] }]);
+  const { get } = await apiRig(t, { env: KEYS });
+  const { components, security, paths } = (await get('/openapi.json')).json();
+  assert.deepEqual(security, [{ bearer: [] }, { apiKey: [] }]);
+  assert.deepEqual(Object.keys(components.securitySchemes), ['bearer', 'apiKey']);
+  for (const [path, methods] of Object.entries<Record<string, { security?: object[] }>>(paths)) {
+    if (methods.get === undefined || path.includes('{')) continue;
+    const isOpen = (await get(path)).statusCode !== 401;
+    assert.deepEqual(methods.get.security, isOpen ? [] : undefined, path);
+  }
+});
+
 test('a job belongs to the key that made it; an admin sees all', async (t) => {
   const { get, post } = await apiRig(t, { env: KEYS });
   const { id } = (await post('/jobs', document, bearer(ANNA))).json();

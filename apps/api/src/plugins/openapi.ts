@@ -6,9 +6,25 @@ import { Type } from 'typebox';
 import { SURFACES, type Surface } from '../surfaces.ts';
 import { VERSION } from '../version.ts';
 
+const KEY_SCHEMES = {
+  bearer: {
+    type: 'http',
+    scheme: 'bearer',
+    description: 'A key of API_KEYS or API_KEYS_FILE; needed where the server has keys.',
+  },
+  apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'The same, in another header.' },
+} as const;
+
+export interface OpenApiOptions {
+  /** False: keys are known to the document and not needed. */
+  needsKey: boolean;
+}
+
 /** The document is made from the routes' own schemas. Registered before them. */
-export const openapi = fp(
-  async (app: FastifyInstance) => {
+export const openapi = fp<OpenApiOptions>(
+  async (app: FastifyInstance, { needsKey }) => {
+    const eitherKey = Object.keys(KEY_SCHEMES).map((name) => ({ [name]: [] }));
+    const security = needsKey ? eitherKey : [{}, ...eitherKey];
     await app.register(swagger, {
       openapi: {
         openapi: '3.1.0',
@@ -31,7 +47,13 @@ export const openapi = fp(
             .map(([name, { title }]) => ({ name, description: `For clients of ${title}.` })),
           { name: 'operations', description: 'For the machines that look after this one.' },
         ],
+        components: { securitySchemes: KEY_SCHEMES },
+        security,
       },
+      transform: ({ schema, url, route }) => ({
+        url,
+        schema: route.config?.public === true ? { ...schema, security: [] } : schema,
+      }),
       refResolver: {
         buildLocalReference: (schema, _baseUri, _fragment, index) => String(schema.$id ?? `schema-${index}`),
       },
