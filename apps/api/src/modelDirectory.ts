@@ -149,6 +149,11 @@ export class ModelDirectory {
     return new Set((await this.#workers()).map(({ model }) => model.fingerprint));
   }
 
+  /** The same for the answer to something that is done: it must not end in an error because the registry is away. */
+  async fingerprintsIfKnown(): Promise<ReadonlySet<string> | undefined> {
+    return this.fingerprints().catch(() => undefined);
+  }
+
   /** Models that workers were told to serve and could not load, each once. */
   async failed(): Promise<FailedModel[]> {
     const all = (await this.#workers()).flatMap(({ failedModels = [] }) => failedModels);

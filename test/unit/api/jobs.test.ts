@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { TrivecError } from '@trivec/core/errors';
 import { apiRig, assertError } from '../../support/apiRig.ts';
 import { passages } from '../../support/jobLines.ts';
 
@@ -32,6 +33,27 @@ test('cancel, pause, resume and delete', async (t) => {
   assert.equal(deleted.body, '');
   jobs.assertEmpty();
   assertError(await get(`/jobs/${id}`), 404, 'job_not_found', new RegExp(id));
+});
+
+test('what was done with a job is answered, also where the list of workers can not be read', async (t) => {
+  const { post, request, state } = await apiRig(t);
+  const { id } = (await post('/jobs', { documents: passages(10) })).json();
+  Object.defineProperty(state, 'workers', {
+    get: () => {
+      throw new TrivecError('backend_unavailable', 'away');
+    },
+  });
+  for (const [action, status] of [
+    ['pause', 'paused'],
+    ['pause', 'paused'],
+    ['resume', 'queued'],
+    ['resume', 'queued'],
+    ['cancel', 'cancelled'],
+    ['cancel', 'cancelled'],
+  ]) {
+    const response = await request({ method: 'POST', url: `/jobs/${id}/${action}` });
+    assert.deepEqual([response.statusCode, response.json().status], [200, status]);
+  }
 });
 
 test('a job that is not there is 404 on every path', async (t) => {

@@ -33,7 +33,7 @@ export const jobIngestRoutes: Routes = async (app, { services: { jobs, models } 
     },
     async (request, reply) => {
       const job = await jobs.ingest(request.params.id, viewerOf(request), request.body.destination);
-      return reply.code(202).send(jobView(job, Date.now(), await models.fingerprints()));
+      return reply.code(202).send(jobView(job, Date.now(), await models.fingerprintsIfKnown()));
     },
   );
 };

@@ -90,7 +90,7 @@ export const jobRoutes: Routes = async (app, { services }) => {
       },
       async (request) => {
         const job = await jobs[action](request.params.id, viewerOf(request));
-        return jobView(job, Date.now(), await models.fingerprints());
+        return jobView(job, Date.now(), await models.fingerprintsIfKnown());
       },
     );
   }

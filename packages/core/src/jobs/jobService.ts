@@ -18,7 +18,7 @@ import { Ledger, type LedgerResult } from './ledger.ts';
 import { Room } from './limits.ts';
 import type { DocumentError, JobOptions, JobRecord } from './records.ts';
 import { readResults } from './results.ts';
-import { planRetry } from './retry.ts';
+import { isRetrying, planRetry } from './retry.ts';
 import { searchJob } from './search.ts';
 import type {
   DryRunReport,
@@ -202,10 +202,12 @@ export class JobService {
 
   /**
    * Embeds the failed documents again, in shards of their own: their results stand behind the others. `job_conflict`
-   * while the job runs, for a cancelled one, and where nothing has failed that could be tried again.
+   * while the job runs for the first time, for a cancelled one, and where nothing has failed that could be tried again;
+   * while a retry runs, the job is answered as it is.
    */
   async retry(id: string, viewer: Viewer): Promise<JobRecord> {
     const job = await this.get(id, viewer);
+    if (await isRetrying(this.ledger, job)) return job;
     if (job.status !== 'completed' && job.status !== 'failed')
       throw new TrivecError('job_conflict', `The job is ${job.status}; it must be completed or failed.`);
     const { storage, config } = this.deps;
@@ -217,6 +219,8 @@ export class JobService {
     const transition = applyToJob(job, event, Date.now());
     if (!transition.ok || !(await this.ledger.store.compareAndSwap(transition.job, transition.shards))) {
       await storage.delete(keys);
+      const current = await this.get(id, viewer);
+      if (await isRetrying(this.ledger, current)) return current;
       throw new TrivecError('job_conflict', 'The job was changed at the same time; look at it again.');
     }
     this.room.changed();

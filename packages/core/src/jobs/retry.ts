@@ -6,6 +6,7 @@ import { retryKeys } from './keys.ts';
 import type { Ledger } from './ledger.ts';
 import type { Document, DocumentError, JobRecord, ShardRecord } from './records.ts';
 import { type CutShard, readWholeShard, ShardCutter, type ShardLimits } from './shardCutter.ts';
+import { isEnded } from './stateMachine.ts';
 import { UPLOAD_SILENCE_MS } from './uploadWriter.ts';
 
 export interface RetryDeps {
@@ -44,6 +45,14 @@ export async function planRetry(deps: RetryDeps, job: JobRecord): Promise<Planne
     await deps.storage.delete(keys);
     throw error;
   }
+}
+
+/** Whether failed documents are being tried again now: shards are added only to a job whose others are all stored. */
+export async function isRetrying(ledger: Ledger, job: JobRecord): Promise<boolean> {
+  const { stored, total } = job.shards;
+  if (isEnded(job) || stored === total) return false;
+  const last = await ledger.readShard({ jobId: job.id, ordinal: total - 1 });
+  return last?.isRetry === true;
 }
 
 async function storeFailed(
