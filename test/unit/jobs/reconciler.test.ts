@@ -32,6 +32,35 @@ test('a started reconciler heals by itself', async () => {
   assert.ok(rig.queue.items.has(`${job.id}.0.embed`));
 });
 
+test('of several reconcilers one at a time heals, each does at its start, and a dead one holds up nobody', async () => {
+  const rig = jobRig();
+  await rig.submit(documents(3));
+  let readsOfShards = 0;
+  const { readShards } = rig.ledger;
+  rig.ledger.readShards = (...args) => {
+    readsOfShards++;
+    return readShards.apply(rig.ledger, args);
+  };
+  const deps = { ...rig.deps, config: { reconcileIntervalMs: 1 } };
+  const answers = [false, false, true, false, true];
+  /** Whether shards were looked at before each claim. */
+  const healed: boolean[] = [];
+  const done = Promise.withResolvers<void>();
+  const claim = async (what: string, forMs: number) => {
+    if (what !== 'healing-jobs') return false;
+    assert.ok(forMs < deps.config.reconcileIntervalMs, 'whoever dies is replaced in the next round');
+    healed.push(readsOfShards > 0);
+    readsOfShards = 0;
+    if (healed.length > answers.length) done.resolve();
+    return answers[healed.length - 1] ?? false;
+  };
+  const reconciler = new Reconciler({ ...deps, backend: { ...deps.backend, claim } });
+  reconciler.start();
+  await done.promise;
+  await reconciler.close();
+  assert.deepEqual(healed.slice(1, answers.length + 1), [true, false, true, false, true]);
+});
+
 test('of several reconcilers one sweeps the storage', async () => {
   const rig = jobRig();
   const claimed = new Map<string, number>();
@@ -48,7 +77,7 @@ test('of several reconcilers one sweeps the storage', async () => {
   const deps = { ...rig.deps, backend: { ...rig.deps.backend, claim } };
   const reconcilers = [new Reconciler(deps), new Reconciler(deps)];
   for (const reconciler of reconcilers) reconciler.start();
-  while ([...claimed.values()].filter((times) => times === 2).length < 2)
+  while ([...claimed.values()].filter((times) => times === 2).length < 3)
     await new Promise((resolve) => setImmediate(resolve));
   await Promise.all(reconcilers.map((reconciler) => reconciler.close()));
   assert.equal(listed, 2, 'input and results, once each');

@@ -28,8 +28,8 @@ const CLAIMED_PART = 0.7;
 /**
  * Heals what a crash left between two steps: enqueues every committed shard that is neither done nor queued,
  * at start and periodically, resumes what a full storage has paused, tells webhooks, deletes jobs at the end of their
- * retention, and sweeps the storage at start and hourly. Any number of processes may run one: of deleting and sweeping,
- * one at a time has its turn.
+ * retention, and sweeps the storage at start and hourly. Any number of processes may run one: each tells webhooks and
+ * heals at its start; of all else, one at a time has its turn.
  */
 export class Reconciler {
   private readonly deps: ReconcilerDeps;
@@ -37,6 +37,7 @@ export class Reconciler {
   private readonly closing = new AbortController();
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> = Promise.resolve();
+  private isFirstRound = true;
   private sweepAtMs = 0;
   private expireAtMs = 0;
   private readonly outbox: Outbox | undefined;
@@ -61,20 +62,26 @@ export class Reconciler {
     await this.outbox?.close();
   }
 
-  /** Enqueues what no queue knows. A job in trouble keeps none of the others waiting. Throws `backend_unavailable`. */
-  async reconcile(): Promise<void> {
+  /**
+   * Tells webhooks and, unless `heals` is false, enqueues what no queue knows. A job in trouble keeps none of the others
+   * waiting. Throws `backend_unavailable`.
+   */
+  async reconcile(heals = true): Promise<void> {
     for (const jobId of await this.ledger.store.listOpenJobs()) {
       if (this.closing.signal.aborted) return;
-      await eachAlone(this.deps.logger, jobId, () => this.reconcileJob(jobId));
+      await eachAlone(this.deps.logger, jobId, async () => {
+        const job = await this.ledger.store.readJob(jobId);
+        if (job === undefined) return;
+        this.outbox?.offer(job, Date.now());
+        if (heals) await this.heal(job);
+      });
     }
   }
 
-  private async reconcileJob(jobId: string): Promise<void> {
-    const nowMs = Date.now();
-    const found = await this.ledger.store.readJob(jobId);
-    const job = found && (await this.resumeWithRoom(found));
-    if (job === undefined) return;
-    this.outbox?.offer(job, nowMs);
+  /** Reads all shards of the job that are not done, and asks the queue for each. */
+  private async heal(found: JobRecord): Promise<void> {
+    const job = await this.resumeWithRoom(found);
+    const jobId = job.id;
     const passed = await enqueueStored(this.ledger, (target) => this.deps.backend.sinkQueue(target), job);
     if (passed > 0)
       this.deps.logger.info({ jobId, shards: passed }, 'passed stored shards to the sink queue');
@@ -116,7 +123,7 @@ export class Reconciler {
 
   private async round(): Promise<void> {
     try {
-      await this.reconcile();
+      await this.reconcile(await this.isOurTurn());
     } catch (error) {
       this.deps.logger.warn({ err: error }, 'looking for lost shards failed; it is tried again');
       return;
@@ -133,6 +140,14 @@ export class Reconciler {
       this.sweepAtMs = nowMs + SWEEP_INTERVAL_MS * (0.8 + Math.random() * 0.4);
       await this.attempt('sweeping the storage', SWEEP_INTERVAL_MS, () => sweepStorage(deps, nowMs, signal));
     }
+  }
+
+  /** At its start a process heals at once: maybe what it left behind itself when it died. */
+  private async isOurTurn(): Promise<boolean> {
+    const isFirst = this.isFirstRound;
+    this.isFirstRound = false;
+    const { backend, config } = this.deps;
+    return (await backend.claim('healing-jobs', config.reconcileIntervalMs * CLAIMED_PART)) || isFirst;
   }
 
   /** Unless another process has done it just now. */
