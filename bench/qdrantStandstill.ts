@@ -19,7 +19,7 @@ import { createLogger } from '@trivec/core/telemetry/logger';
 import { createMetrics } from '@trivec/core/telemetry/metrics';
 import { startWorker } from '../apps/worker/src/worker.ts';
 import { makeCorpus } from './chaos/corpus.ts';
-import { QdrantProxy } from './qdrantProxy.ts';
+import { TcpProxy } from './tcpProxy.ts';
 
 const MINI = fileURLToPath(new URL('../models/mini/', import.meta.url));
 const OWNER = 'anonymous';
@@ -83,7 +83,7 @@ export async function measureStandstill(
   const resources = new Resources();
   resources.add({ close: () => rm(folder, { recursive: true, force: true }) });
   try {
-    const proxy = resources.add(await QdrantProxy.start(qdrantUrl));
+    const proxy = resources.add(await TcpProxy.start(qdrantUrl));
     const config = loadConfig({
       DATA_DIR: folder,
       QDRANT_URL: proxy.url,
@@ -111,7 +111,7 @@ export async function measureStandstill(
     const corpus = makeCorpus(1, documents);
 
     const run = async (state: QdrantState): Promise<Standstill> => {
-      proxy.delayMs = state === 'slow' ? 1000 : 0;
+      proxy.answerDelayMs = state === 'slow' ? 1000 : 0;
       watch.reset();
       const startedAtMs = performance.now();
       const { id } = await service.submit({
@@ -140,7 +140,7 @@ export async function measureStandstill(
         seconds: (performance.now() - startedAtMs) / 1000,
       };
       // What is still to be written must not disturb the next one.
-      proxy.delayMs = 0;
+      proxy.answerDelayMs = 0;
       proxy.dead = false;
       await service.delete(id, VIEWER);
       await sleep(SETTLE_MS);

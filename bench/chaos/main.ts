@@ -18,6 +18,8 @@ const { values } = parseFlags({
     destination: { type: 'string' },
     'qdrant-binary': { type: 'string' },
     'qdrant-url': { type: 'string' },
+    'qdrant-grpc-url': { type: 'string' },
+    grpc: { type: 'boolean', default: false },
   },
 });
 if (values.backend !== 'redis' && values.backend !== 'embedded') {
@@ -37,7 +39,7 @@ const pace = short ? { minGapMs: 300, maxGapMs: 1_500 } : { minGapMs: 500, maxGa
 const qdrant = qdrantChoice();
 
 console.log(
-  `chaos on ${backend}${qdrant ? ` into Qdrant (${qdrant.kind})` : ''}: seed ${seed}, ${documents} documents, ${kills} kills`,
+  `chaos on ${backend}${qdrant ? ` into Qdrant (${qdrant.kind}, ${qdrant.grpc ? 'gRPC' : 'REST'})` : ''}: seed ${seed}, ${documents} documents, ${kills} kills`,
 );
 const report = await runChaos({
   backend,
@@ -64,10 +66,11 @@ process.exitCode = faults.length === 0 ? 0 : 1;
 
 /** The double, unless a real one is named: strangers can run it. */
 function qdrantChoice(): QdrantChoice | undefined {
-  const { destination, 'qdrant-binary': path, 'qdrant-url': url } = values;
-  if (path !== undefined) return { kind: 'binary', path };
-  if (url !== undefined) return { kind: 'url', url };
-  return destination === undefined ? undefined : { kind: 'double' };
+  const { destination, grpc, 'qdrant-binary': path, 'qdrant-url': url, 'qdrant-grpc-url': grpcUrl } = values;
+  if (path !== undefined) return { kind: 'binary', path, grpc };
+  if (url !== undefined)
+    return { kind: 'url', url, grpc: grpcUrl !== undefined, ...(grpcUrl !== undefined && { grpcUrl }) };
+  return destination === undefined && !grpc ? undefined : { kind: 'double', grpc };
 }
 
 function print({
@@ -94,7 +97,7 @@ function print({
     `${(undisturbedMs / 1000).toFixed(1)} s undisturbed, ${(disturbedMs / 1000).toFixed(1)} s with ${done.length} kills; ` +
       `${retries} requests repeated; ended by themselves: ${unasked.length === 0 ? 'none' : unasked.join(', ')}`,
   );
-  if (qdrant !== undefined) console.log(`requests to Qdrant that met a fault: ${JSON.stringify(faults)}`);
+  if (qdrant !== undefined) console.log(`faults on the way to Qdrant: ${JSON.stringify(faults)}`);
 }
 
 function faultsOf({ jobs, leftovers, stuck, kills: done }: ChaosReport): string[] {

@@ -2,46 +2,93 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { QdrantDouble } from '../../test/support/qdrantDouble.ts';
-import { FaultyProxy } from './faults.ts';
+import { QdrantGrpcDouble } from '../../test/support/qdrantGrpcDouble.ts';
+import { TcpProxy } from '../tcpProxy.ts';
+import { FaultyProxy, tcpFaults } from './faults.ts';
+import { seededRandom } from './plan.ts';
 import { freePort, type Kept, keep } from './processes.ts';
 
-export type QdrantChoice =
-  /** The tests' own, which keeps its points while it is away. */
-  | { kind: 'double' }
+export type QdrantChoice = (
+  | /** The tests' own, which keeps its points while it is away. */
+  { kind: 'double' }
   /** A program that is started, and killed like the others. */
   | { kind: 'binary'; path: string }
   /** One that runs already: it only meets faults. */
-  | { kind: 'url'; url: string };
+  | { kind: 'url'; url: string; grpcUrl?: string }
+) & {
+  /** Points are upserted by gRPC. */
+  grpc: boolean;
+};
 
 export interface ChaosQdrant {
   /** Without faults, for the check. */
   url: string;
-  proxy: FaultyProxy;
+  /** What the processes are told: with faults, while they are armed. */
+  env: NodeJS.ProcessEnv;
+  arm(armed: boolean): void;
+  /** How often each fault was met, by what it met: requests of REST, or bytes of either connection. */
+  met: Record<string, number>;
   /** What may be killed. */
   kept?: Kept;
   close(): Promise<void>;
 }
 
-/** What a request may take; a late one takes longer. */
-export const QDRANT_TIMEOUT_MS = 2_000;
+interface Begun {
+  url: string;
+  grpcUrl: string | undefined;
+  kept?: Kept;
+}
 
+/** What a request may take; a late one takes longer. */
+const QDRANT_TIMEOUT_MS = 2_000;
+const LATE_MS = QDRANT_TIMEOUT_MS + 1_000;
+
+/**
+ * REST goes through a proxy that understands it and refuses requests, and that through one that breaks connections;
+ * gRPC, which shares one connection, through one that breaks it.
+ */
 export async function startQdrant(choice: QdrantChoice, folder: string, seed: number): Promise<ChaosQdrant> {
-  const { url, kept } = await begin(choice, folder);
-  const proxy = await FaultyProxy.start(url, { seed, lateMs: QDRANT_TIMEOUT_MS + 1_000 });
+  const { url, grpcUrl, kept } = await begin(choice, folder);
+  const met: Record<string, number> = {};
+  let armed = false;
+  const count = (what: string) => {
+    met[what] = (met[what] ?? 0) + 1;
+  };
+  const breaking = (upstream: string, name: string, ownSeed: number) => {
+    const draw = tcpFaults(seededRandom(ownSeed), {
+      lateMs: LATE_MS,
+      onFault: (fault) => count(`${name} ${fault}`),
+    });
+    return TcpProxy.start(upstream, (bytes) => (armed ? draw(bytes) : undefined));
+  };
+  const refusing = await FaultyProxy.start(url, { seed, lateMs: LATE_MS, onFault: count });
+  const rest = await breaking(refusing.url, 'REST', seed + 1);
+  const grpc = grpcUrl === undefined ? undefined : await breaking(grpcUrl, 'gRPC', seed + 2);
   return {
     url,
-    proxy,
+    env: {
+      QDRANT_URL: rest.url,
+      ...(grpc && { QDRANT_GRPC_URL: grpc.url }),
+      QDRANT_TIMEOUT_MS: String(QDRANT_TIMEOUT_MS),
+      // Many requests a shard, so that faults meet each kind of them.
+      QDRANT_REQUEST_POINTS: '16',
+    },
+    arm: (now) => {
+      armed = refusing.armed = now;
+    },
+    met,
     ...(kept && { kept }),
     close: async () => {
-      await proxy.close();
+      await Promise.all([rest.close(), grpc?.close()]);
+      await refusing.close();
       await kept?.stop();
     },
   };
 }
 
-async function begin(choice: QdrantChoice, folder: string): Promise<{ url: string; kept?: Kept }> {
-  if (choice.kind === 'url') return { url: choice.url };
-  if (choice.kind === 'double') return keepDouble();
+async function begin(choice: QdrantChoice, folder: string): Promise<Begun> {
+  if (choice.kind === 'url') return { url: choice.url, grpcUrl: choice.grpc ? choice.grpcUrl : undefined };
+  if (choice.kind === 'double') return keepDouble(choice.grpc);
   const [port, grpcPort] = [await freePort(), await freePort()];
   const cwd = join(folder, 'qdrant');
   mkdirSync(cwd, { recursive: true });
@@ -56,7 +103,7 @@ async function begin(choice: QdrantChoice, folder: string): Promise<{ url: strin
   const url = `http://127.0.0.1:${port}`;
   const kept = keep({ role: 'qdrant', index: 0, file: choice.path, args: [], env, cwd });
   await answers(url);
-  return { url, kept };
+  return { url, grpcUrl: choice.grpc ? `http://127.0.0.1:${grpcPort}` : undefined, kept };
 }
 
 const START_TIMEOUT_MS = 30_000;
@@ -69,8 +116,9 @@ async function answers(url: string): Promise<void> {
   }
 }
 
-async function keepDouble(): Promise<{ url: string; kept: Kept }> {
+async function keepDouble(grpc: boolean): Promise<Begun> {
   const double = await QdrantDouble.start();
+  const port = grpc ? await QdrantGrpcDouble.start(double) : undefined;
   let away = Promise.resolve();
   const kept: Kept = {
     role: 'qdrant',
@@ -79,17 +127,18 @@ async function keepDouble(): Promise<{ url: string; kept: Kept }> {
     log: () => `the double: ${double.requests.length} requests\n`,
     kill: (downMs) => {
       away = away.then(async () => {
-        await double.down();
+        await Promise.all([double.down(), port?.down()]);
         await sleep(downMs);
-        await double.up();
+        await Promise.all([double.up(), port?.up()]);
       });
       return away;
     },
     stop: async () => {
       await away;
+      await port?.close();
       await double.close();
       return 0;
     },
   };
-  return { url: double.url, kept };
+  return { url: double.url, grpcUrl: port?.url, kept };
 }

@@ -13,10 +13,9 @@ import { type CheckDeps, type CheckedJob, checkAll, checkLeftovers } from './che
 import { removeCollections } from './checkQdrant.ts';
 import { PatientClient } from './client.ts';
 import { makeCorpus } from './corpus.ts';
-import type { FaultyProxy } from './faults.ts';
 import { type Cast, type Kill, planKills } from './plan.ts';
 import { freePort, type Kept, keep, keepSupervised, nodeProgram, redisProgram } from './processes.ts';
-import { type ChaosQdrant, QDRANT_TIMEOUT_MS, type QdrantChoice, startQdrant } from './qdrant.ts';
+import { type ChaosQdrant, type QdrantChoice, startQdrant } from './qdrant.ts';
 
 const MODEL = fileURLToPath(new URL('../../test/golden/models/tiny-m3', import.meta.url));
 
@@ -40,8 +39,8 @@ export interface ChaosReport {
   disturbedMs: number;
   kills: (Kill & { atMs: number; job: string; done: number })[];
   retries: number;
-  /** Requests to Qdrant that were refused or lost, by kind. */
-  faults: FaultyProxy['met'];
+  /** Requests to Qdrant that were refused or lost, and connections that were broken, by kind. */
+  faults: ChaosQdrant['met'];
   jobs: CheckedJob[];
   leftovers: string[];
   /** Processes that ended by themselves, and how. */
@@ -95,12 +94,7 @@ async function runIn(
     RECONCILE_INTERVAL_MS: '1000',
     SHUTDOWN_TIMEOUT_MS: '5000',
     LOG_LEVEL: 'info',
-    ...(qdrant && {
-      QDRANT_URL: qdrant.proxy.url,
-      QDRANT_TIMEOUT_MS: String(QDRANT_TIMEOUT_MS),
-      // Many requests a shard, so that faults meet each kind of them.
-      QDRANT_REQUEST_POINTS: '16',
-    }),
+    ...qdrant?.env,
   };
   await mkdir(env.DATA_DIR, { recursive: true });
   const cast = startCast(folder, kept, { backend, env, redisPort });
@@ -119,7 +113,7 @@ async function runIn(
   log(`undisturbed: ${documents} documents in ${(undisturbedMs / 1000).toFixed(1)} s`);
 
   const chaosAtMs = Date.now();
-  if (qdrant !== undefined) qdrant.proxy.armed = true;
+  qdrant?.arm(true);
   const killer = new Killer(kept, planKills({ ...options, cast }), log);
   const killing = killer.run();
   let rounds = 0;
@@ -138,7 +132,7 @@ async function runIn(
   log(`disturbed: ${rounds} job(s) in ${(disturbedMs / 1000).toFixed(1)} s, ${killer.kills.length} kills`);
 
   if (qdrant !== undefined) {
-    qdrant.proxy.armed = false;
+    qdrant.arm(false);
     await sleep(STALLED_MS);
   }
   const servers = kept.filter(({ role }) => role !== 'redis' && role !== 'qdrant');
@@ -151,7 +145,7 @@ async function runIn(
     disturbedMs,
     kills: killer.kills,
     retries: client.retries,
-    faults: qdrant?.proxy.met ?? {},
+    faults: qdrant?.met ?? {},
     jobs,
     leftovers,
     unasked: kept.flatMap((process) => process.unasked.map((how) => `${nameOf(process)}: ${how}`)),
