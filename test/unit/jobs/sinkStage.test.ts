@@ -148,7 +148,7 @@ test('a server that takes requests and is silent is told of at the first timeout
   await assert.rejects(connection.upsert('docs', [], { confirm: true, observer }), {
     code: 'sink_unavailable',
   });
-  assert.deepEqual(stalls, ['Qdrant did not answer within 50 ms.']);
+  assert.deepEqual(stalls, [`Qdrant at http://127.0.0.1:${port} did not answer within 50 ms.`]);
   silent.closeAllConnections();
   silent.close();
   await once(silent, 'close');

@@ -3,6 +3,8 @@ import test from 'node:test';
 import { AdaptiveLimit } from '../../../packages/core/src/sinks/qdrant/adaptiveLimit.ts';
 import { failureOfAnswer, failureOfClient } from '../../../packages/core/src/sinks/qdrant/failure.ts';
 
+const ASKED = { address: 'http://qdrant:6333', timeoutMs: 5 };
+
 test('what may heal is retryable, what cannot is not', () => {
   for (const status of [408, 429, 500, 502, 503, 504, 507]) {
     const failure = failureOfAnswer(status, undefined, undefined);
@@ -29,20 +31,37 @@ test('Retry-After is read whole, in seconds or as a date', () => {
 
 test("the official client's errors", () => {
   const named = (name: string, fields: object = {}) => Object.assign(new Error('m'), { name }, fields);
-  assert.equal(failureOfClient(named('QdrantClientTimeoutError'), 5).retryable, true);
-  const exhausted = failureOfClient(named('QdrantClientResourceExhaustedError', { retry_after: 3 }), 5);
+  const late = failureOfClient(named('QdrantClientTimeoutError'), ASKED);
+  assert.ok(late.retryable);
+  assert.equal(late.message, 'Qdrant at http://qdrant:6333 did not answer within 5 ms.');
+  const exhausted = failureOfClient(named('QdrantClientResourceExhaustedError', { retry_after: 3 }), ASKED);
   assert.deepEqual([exhausted.httpStatus, exhausted.retryAfterSeconds], [429, 3]);
   const rejected = failureOfClient(
     named('ApiError', { status: 404, data: { status: { error: 'gone' } } }),
-    5,
+    ASKED,
   );
   assert.deepEqual([rejected.httpStatus, rejected.retryable], [404, false]);
   const reset = failureOfClient(
     new TypeError('fetch failed', { cause: named('E', { code: 'ECONNRESET' }) }),
-    5,
+    ASKED,
   );
   assert.match(reset.message, /ECONNRESET/);
   assert.ok(reset.retryable);
+});
+
+test('an unreachable server: the address and the reason, of several addresses and below `fetch failed`', () => {
+  const reasonOf = (cause: Error) =>
+    failureOfClient(new TypeError('fetch failed', { cause }), ASKED).message.replace(
+      'Qdrant at http://qdrant:6333 cannot be reached: ',
+      '',
+    );
+  const coded = (code: string) => Object.assign(new Error('m'), { code });
+  assert.equal(reasonOf(coded('ECONNREFUSED')), 'nothing listens there (ECONNREFUSED).');
+  const both = new AggregateError([coded('ENETUNREACH'), coded('ECONNREFUSED')]);
+  assert.equal(reasonOf(both), 'there is no way to that network (ENETUNREACH).');
+  assert.equal(reasonOf(coded('HPE_INVALID_CONSTANT')).includes('does not speak HTTP/1.1'), true);
+  assert.equal(reasonOf(coded('EPROTO')), 'EPROTO.');
+  assert.equal(reasonOf(new Error('bad port')), 'bad port.');
 });
 
 test('the window is halved by trouble, never below one, and grows back', async () => {

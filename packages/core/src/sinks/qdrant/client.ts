@@ -204,7 +204,10 @@ export class QdrantConnection {
       try {
         return await call();
       } catch (error) {
-        throw failureOfClient(error, this.#server.timeoutMs);
+        throw failureOfClient(error, {
+          address: this.description,
+          timeoutMs: this.#server.timeoutMs,
+        });
       }
     }, options);
   }

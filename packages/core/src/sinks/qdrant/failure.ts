@@ -59,9 +59,15 @@ export function failureOfAnswer(
   });
 }
 
-export function timeoutFailure(timeoutMs: number): QdrantFailure {
+/** Whom a request went to, for messages: an address without a key. */
+export interface Asked {
+  address: string;
+  timeoutMs: number;
+}
+
+export function timeoutFailure({ address, timeoutMs }: Asked): QdrantFailure {
   return new QdrantFailure({
-    message: `Qdrant did not answer within ${timeoutMs} ms.`,
+    message: `Qdrant at ${address} did not answer within ${timeoutMs} ms.`,
     overloaded: true,
     retryable: true,
   });
@@ -76,9 +82,9 @@ export function unconfirmed(status: string | undefined): QdrantFailure {
   });
 }
 
-export function networkFailure(cause: unknown): QdrantFailure {
+export function networkFailure(cause: unknown, { address }: Pick<Asked, 'address'>): QdrantFailure {
   return new QdrantFailure({
-    message: `Qdrant cannot be reached: ${systemReason(cause)}.`,
+    message: `Qdrant at ${address} cannot be reached: ${systemReason(cause)}.`,
     overloaded: false,
     retryable: true,
     cause,
@@ -86,10 +92,10 @@ export function networkFailure(cause: unknown): QdrantFailure {
 }
 
 /** An error of `@qdrant/js-client-rest` as one of ours. */
-export function failureOfClient(error: unknown, timeoutMs: number): QdrantFailure {
+export function failureOfClient(error: unknown, asked: Asked): QdrantFailure {
   if (error instanceof QdrantFailure) return error;
-  if (!(error instanceof Error)) return networkFailure(error);
-  if (error.name === 'QdrantClientTimeoutError') return timeoutFailure(timeoutMs);
+  if (!(error instanceof Error)) return networkFailure(error, asked);
+  if (error.name === 'QdrantClientTimeoutError') return timeoutFailure(asked);
   if (error.name === 'QdrantClientResourceExhaustedError')
     // The client reads one character of Retry-After: a lower bound, and the next answer may raise it.
     return failureOfAnswer(
@@ -105,7 +111,7 @@ export function failureOfClient(error: unknown, timeoutMs: number): QdrantFailur
       headers?.get('retry-after'),
     );
   }
-  return networkFailure(error);
+  return networkFailure(error, asked);
 }
 
 /** Seconds: a number, or an HTTP date. */
@@ -129,9 +135,37 @@ function messageOf(data: unknown): string {
   return text.length > MAX_MESSAGE_CHARS ? `${text.slice(0, MAX_MESSAGE_CHARS)}…` : text;
 }
 
-/** The system's own code where there is one: `fetch failed` says nothing. */
+/** What the codes of the system, of undici and of Node say to somebody who does not know them. */
+const IN_WORDS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'nothing listens there',
+  ECONNRESET: 'the connection was cut',
+  EHOSTUNREACH: 'there is no way to that machine',
+  ENETUNREACH: 'there is no way to that network',
+  ENOTFOUND: 'there is no machine of that name',
+  EAI_AGAIN: 'no name server answers',
+  ETIMEDOUT: 'that machine does not answer',
+  UND_ERR_CONNECT_TIMEOUT: 'that machine does not answer',
+  UND_ERR_SOCKET: 'the connection was cut',
+  ERR_HTTP2_ERROR: 'what listens there does not speak gRPC',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'what listens there speaks no TLS, http:// may be meant',
+};
+
+/**
+ * The system's own code where there is one, in words too: `fetch failed` says nothing. Of several addresses of one name,
+ * the reason of the first.
+ */
 export function systemReason(error: unknown): string {
-  for (let cause = error; cause instanceof Error; cause = cause.cause)
-    if ('code' in cause && typeof cause.code === 'string') return cause.code;
-  return error instanceof Error ? error.message : String(error);
+  let deepest = error;
+  for (let cause = error; cause instanceof Error; cause = nextCause(cause)) {
+    deepest = cause;
+    if (!('code' in cause) || typeof cause.code !== 'string') continue;
+    const { code } = cause;
+    const words = code.startsWith('HPE_') ? 'what listens there does not speak HTTP/1.1' : IN_WORDS[code];
+    return words === undefined ? code : `${words} (${code})`;
+  }
+  return deepest instanceof Error ? deepest.message : String(deepest);
+}
+
+function nextCause(error: Error): unknown {
+  return error instanceof AggregateError ? error.errors[0] : error.cause;
 }

@@ -1,5 +1,5 @@
 import { Code, ConnectError } from '@connectrpc/connect';
-import { failureOfAnswer, QdrantFailure, systemReason, timeoutFailure } from './failure.ts';
+import { type Asked, failureOfAnswer, networkFailure, QdrantFailure, timeoutFailure } from './failure.ts';
 
 /** The status that REST answers where gRPC answers this code (qdrant 1.18, `StorageError`; and tonic's own). */
 const HTTP_STATUS: Record<Code, number> = {
@@ -23,16 +23,19 @@ const HTTP_STATUS: Record<Code, number> = {
   [Code.Unauthenticated]: 401,
 };
 
-const WHERE = 'gRPC, QDRANT_GRPC_URL or grpcUrl of QDRANT_TARGETS';
+const WHERE = 'gRPC: QDRANT_GRPC_URL, or grpcUrl of QDRANT_TARGETS';
 
 /** An error of a gRPC call as one of ours, judged like REST's. */
-export function failureOfGrpc(error: unknown, timeoutMs: number): QdrantFailure {
+export function failureOfGrpc(error: unknown, { address, timeoutMs }: Asked): QdrantFailure {
+  const asked = { address: `${address} (${WHERE})`, timeoutMs };
+  const unreachable = (cause: unknown) => networkFailure(cause, asked);
   if (!(error instanceof ConnectError)) return unreachable(error);
   // An answer has no cause; what went wrong on this side of it has one.
   if (error.cause instanceof Error) return unreachable(error.cause);
   if (error.code === Code.DeadlineExceeded && /operation timed out/.test(error.rawMessage))
-    return timeoutFailure(timeoutMs);
-  if (error.code === Code.Unimplemented) return unreachable(error);
+    return timeoutFailure(asked);
+  // Canceled, and by nobody here: the connection is gone.
+  if (error.code === Code.Unimplemented || error.code === Code.Canceled) return unreachable(error.rawMessage);
   const undecodable = error.code === Code.Internal && /decode Protobuf/i.test(error.rawMessage);
   const { message, httpStatus, overloaded, retryable, retryAfterSeconds } = failureOfAnswer(
     undecodable ? 400 : HTTP_STATUS[error.code],
@@ -46,14 +49,5 @@ export function failureOfGrpc(error: unknown, timeoutMs: number): QdrantFailure 
     cause: error,
     ...(httpStatus !== undefined && { httpStatus }),
     ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
-  });
-}
-
-function unreachable(cause: unknown): QdrantFailure {
-  return new QdrantFailure({
-    message: `Qdrant cannot be reached (${WHERE}): ${systemReason(cause)}.`,
-    overloaded: false,
-    retryable: true,
-    cause,
   });
 }

@@ -1,3 +1,4 @@
+import type { ClientHttp2Stream } from 'node:http2';
 import { createFileRegistry, type DescMessage, type DescMethodUnary, fromJson } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import type { Transport } from '@connectrpc/connect';
@@ -84,6 +85,24 @@ const REGISTRY = createFileRegistry(
 const UPSERT = methodOf('qdrant.Points');
 const COLLECTION_EXISTS = methodOf('qdrant.Collections');
 
+/**
+ * A connection that breaks says so only once its socket has closed. By then the next request may have opened another,
+ * and nobody listens to the old one any more: its error would end the process.
+ */
+class Sessions extends Http2SessionManager {
+  readonly #heard = new WeakSet<object>();
+
+  override async request(...request: Parameters<Http2SessionManager['request']>): Promise<ClientHttp2Stream> {
+    const stream = await super.request(...request);
+    const { session } = stream;
+    if (session !== undefined && !this.#heard.has(session)) {
+      this.#heard.add(session);
+      session.on('error', () => undefined);
+    }
+    return stream;
+  }
+}
+
 /** Upserts as protobuf messages, over one HTTP/2 connection. */
 export class GrpcUpserts implements Upserts {
   readonly #server: UpsertServer;
@@ -95,7 +114,7 @@ export class GrpcUpserts implements Upserts {
   constructor(server: UpsertServer, baseUrl: string) {
     this.#server = server;
     this.#headers = server.apiKey === undefined ? {} : { 'api-key': server.apiKey };
-    this.#session = new Http2SessionManager(
+    this.#session = new Sessions(
       baseUrl,
       { pingIntervalMs: PING_INTERVAL_MS },
       { maxSessionMemory: MAX_SESSION_MEMORY_MB },
@@ -134,7 +153,7 @@ export class GrpcUpserts implements Upserts {
       return (await this.#transport.unary(method, signal, timeoutMs, this.#headers, input)).message;
     } catch (error) {
       signal?.throwIfAborted();
-      throw failureOfGrpc(error, timeoutMs);
+      throw failureOfGrpc(error, { address: this.#session.authority, timeoutMs });
     }
   }
 }

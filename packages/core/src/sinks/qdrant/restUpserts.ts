@@ -63,8 +63,8 @@ export class RestUpserts implements Upserts {
     } catch (error) {
       if (error instanceof QdrantFailure) throw error;
       signal?.throwIfAborted();
-      if (timeout.aborted) throw timeoutFailure(timeoutMs);
-      throw networkFailure(error);
+      if (timeout.aborted) throw timeoutFailure({ address: this.#origin + this.#prefix, timeoutMs });
+      throw networkFailure(error, { address: this.#origin + this.#prefix });
     }
   }
 }
