@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -28,6 +30,10 @@ test('mistakes in the options of the API are found before anything is opened or 
   const folder = tempFolder(t);
   const file = join(folder, 'keys.json');
   writeFileSync(file, '[{"name":');
+  const taken = createServer().listen(0, '127.0.0.1');
+  t.after(() => taken.close());
+  await once(taken, 'listening');
+  const { port } = taken.address() as AddressInfo;
   const mistakes: [Record<string, string>, RegExp][] = [
     [{ HOST: '0.0.0.0' }, /^HOST: 0\.0\.0\.0 is reachable/],
     [{ API_KEYS: `anna=${KEY},bert=${KEY}` }, /anna and bert have the same key/],
@@ -35,14 +41,17 @@ test('mistakes in the options of the API are found before anything is opened or 
     [{ SOURCE_DIRS: `${folder},${folder}/none` }, /^SOURCE_DIRS: there is no folder .*\/none\.$/],
     [{ SOURCE_DIRS: file }, /^SOURCE_DIRS: this is no folder: .*keys\.json\.$/],
     [{ TRUSTED_PROXIES: '999' }, /^TRUSTED_PROXIES/],
+    [{ PORT: String(port) }, new RegExp(`^PORT: ${port} of 127\\.0\\.0\\.1 is taken`)],
   ];
   const dataDir = join(folder, 'data');
   for (const [env, message] of mistakes) {
-    const config = loadConfig({ ...env, DATA_DIR: dataDir, MODEL: './no-such-model', PORT: '0' });
+    const config = loadConfig({ PORT: '0', ...env, DATA_DIR: dataDir, MODEL: './no-such-model' });
     await assert.rejects(startStandalone(config, silent), { code: 'invalid_config', message });
     assert.ok(!existsSync(dataDir), 'nothing was opened');
   }
-  await checkApiConfig(loadConfig({ HOST: '0.0.0.0', API_KEYS: `anna=${KEY}`, SOURCE_DIRS: folder }));
+  await checkApiConfig(
+    loadConfig({ HOST: '0.0.0.0', API_KEYS: `anna=${KEY}`, SOURCE_DIRS: folder, PORT: '0' }),
+  );
 });
 
 test('folders that cannot be had are named with their option, at once', async (t) => {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import test from 'node:test';
-import { listen } from '@trivec/api/start';
+import { checkAddress } from '@trivec/api/address';
 import { trustedProxies } from '@trivec/api/trustedProxies';
 import { loadConfig } from '@trivec/core/config';
 import { apiRig, assertError } from '../../support/apiRig.ts';
@@ -71,14 +71,13 @@ test('a port that is taken and a proxy that is none end the start with one clear
   t.after(() => other.close());
   await once(other, 'listening');
   const { port } = other.address() as AddressInfo;
-  const { app } = await apiRig(t);
-  await assert.rejects(listen(app as never, { host: '127.0.0.1', port }), {
+  await assert.rejects(checkAddress({ host: '127.0.0.1', port }), {
     code: 'invalid_config',
     message: `PORT: ${port} of 127.0.0.1 is taken by another process. Stop it, or choose another PORT (0 takes a free one).`,
   });
+  const { app } = await apiRig(t);
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
-  const { app: second } = await apiRig(t);
-  await assert.rejects(listen(second as never, { host: '127.0.0.1', port: Number(new URL(url).port) }), {
+  await assert.rejects(checkAddress({ host: '127.0.0.1', port: Number(new URL(url).port) }), {
     code: 'invalid_config',
     message: `PORT: a trivec server runs at ${url} already. Use it, stop it, or choose another PORT (0 takes a free one).`,
   });
