@@ -4,15 +4,15 @@ import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import type { Transport } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import type { EncodedPoint } from './encoding.ts';
-import { unconfirmed } from './failure.ts';
+import { isTimeout, unconfirmed } from './failure.ts';
 import { failureOfGrpc } from './grpcFailure.ts';
 import type { UpsertServer, Upserts } from './upserts.ts';
 
 /** UpdateStatus of points.proto. */
 const COMPLETED = 2;
 const STATUS_NAMES = ['unknown', 'acknowledged', 'completed', 'clock rejected', 'wait timeout'];
-/** A connection that says nothing for this long is asked whether it lives, and opened anew if it does not. */
-const PING_INTERVAL_MS = 15_000;
+/** Soon: what lies between may forget a connection that nothing is sent on, and tell nobody. */
+const IDLE_TIMEOUT_MS = 10_000;
 /** Node refuses further requests (`ENHANCE_YOUR_CALM`) beyond 10 MB under way; what is under way is bounded elsewhere. */
 const MAX_SESSION_MEMORY_MB = 4000;
 
@@ -103,23 +103,30 @@ class Sessions extends Http2SessionManager {
   }
 }
 
-/** Upserts as protobuf messages, over one HTTP/2 connection. */
+interface Connection {
+  sessions: Http2SessionManager;
+  transport: Transport;
+  /** On their way. */
+  requests: number;
+}
+
+/**
+ * Upserts as protobuf messages, over one HTTP/2 connection. Where a request is not answered in time, nobody knows whether
+ * the server is slow or the connection dead: those that come after go by a new one, and what is on its way by the
+ * old one may still be answered.
+ */
 export class GrpcUpserts implements Upserts {
   readonly #server: UpsertServer;
-  readonly #session: Http2SessionManager;
-  readonly #transport: Transport;
+  readonly #baseUrl: string;
   readonly #headers: Record<string, string>;
+  readonly #open = new Set<Connection>();
+  #current: Connection | undefined;
 
   /** `baseUrl` with its port. Connects to nothing yet. */
   constructor(server: UpsertServer, baseUrl: string) {
     this.#server = server;
+    this.#baseUrl = baseUrl;
     this.#headers = server.apiKey === undefined ? {} : { 'api-key': server.apiKey };
-    this.#session = new Sessions(
-      baseUrl,
-      { pingIntervalMs: PING_INTERVAL_MS },
-      { maxSessionMemory: MAX_SESSION_MEMORY_MB },
-    );
-    this.#transport = createGrpcTransport({ baseUrl, sessionManager: this.#session, acceptCompression: [] });
   }
 
   async upsert(
@@ -140,7 +147,9 @@ export class GrpcUpserts implements Upserts {
   }
 
   async close(): Promise<void> {
-    this.#session.abort();
+    this.#current = undefined;
+    for (const { sessions } of this.#open) sessions.abort();
+    this.#open.clear();
   }
 
   async #call(
@@ -149,12 +158,36 @@ export class GrpcUpserts implements Upserts {
     signal: AbortSignal | undefined,
   ): Promise<unknown> {
     const { timeoutMs } = this.#server;
+    this.#current ??= this.#connect();
+    const connection = this.#current;
+    connection.requests++;
     try {
-      return (await this.#transport.unary(method, signal, timeoutMs, this.#headers, input)).message;
+      return (await connection.transport.unary(method, signal, timeoutMs, this.#headers, input)).message;
     } catch (error) {
       signal?.throwIfAborted();
-      throw failureOfGrpc(error, { address: this.#session.authority, timeoutMs });
+      const failure = failureOfGrpc(error, { address: connection.sessions.authority, timeoutMs });
+      if (isTimeout(failure) && connection === this.#current) this.#current = undefined;
+      throw failure;
+    } finally {
+      connection.requests--;
+      if (connection !== this.#current && connection.requests === 0) {
+        this.#open.delete(connection);
+        connection.sessions.abort();
+      }
     }
+  }
+
+  #connect(): Connection {
+    const baseUrl = this.#baseUrl;
+    const sessions = new Sessions(
+      baseUrl,
+      { idleConnectionTimeoutMs: IDLE_TIMEOUT_MS },
+      { maxSessionMemory: MAX_SESSION_MEMORY_MB },
+    );
+    const transport = createGrpcTransport({ baseUrl, sessionManager: sessions, acceptCompression: [] });
+    const connection = { sessions, transport, requests: 0 };
+    this.#open.add(connection);
+    return connection;
   }
 }
 
