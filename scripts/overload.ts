@@ -75,6 +75,8 @@ const app = await buildApi({
         },
       ],
       announce: () => Promise.reject(new Error('unused')),
+      announceStart: () => Promise.reject(new Error('unused')),
+      listStarting: async () => [],
       close: async () => {},
     },
   },

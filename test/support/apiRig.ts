@@ -43,7 +43,13 @@ export async function apiRig(t: TestContext, options: ApiRigOptions = {}) {
     backend: {
       kind: 'embedded',
       ping: async () => {},
-      registry: { list: async () => [...state.workers], announce: unused, close: async () => {} },
+      registry: {
+        list: async () => [...state.workers],
+        announce: unused,
+        listStarting: unused,
+        announceStart: unused,
+        close: async () => {},
+      },
       interactive: {
         async request<Task, Reply>(fingerprint: string, task: Task, request: RequestOptions): Promise<Reply> {
           state.requests.push(request);

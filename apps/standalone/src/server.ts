@@ -8,6 +8,7 @@ import { loadModels } from '@trivec/core/engine/loadModels';
 import { Resources } from '@trivec/core/shutdown';
 import { openStorage } from '@trivec/core/storage/open';
 import { createMetrics } from '@trivec/core/telemetry/metrics';
+import { announceStart } from '@trivec/worker/starting';
 import { startWorker } from '@trivec/worker/worker';
 import type { Logger } from 'pino';
 
@@ -28,6 +29,7 @@ export async function startStandalone(
   try {
     const backend = resources.add(await openBackend(config, logger));
     const storage = resources.add(await openStorage(config));
+    const starting = resources.add(await announceStart(backend, config));
     const models = resources.add(await loadModels(config, logger, options));
     const metrics = createMetrics({ processMetrics: true });
     resources.add(
@@ -41,6 +43,7 @@ export async function startStandalone(
         logger,
       }),
     );
+    await starting.close();
     const api = resources.add(await startApi({ config, backend, storage, metrics, logger }));
     if (backend.kind === 'embedded') announceUrl(config.dataDir, api.url);
     return { url: api.url, close: () => resources.close() };

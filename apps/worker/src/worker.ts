@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { JobTexts } from '@trivec/core/jobs/jobTexts';
 import type { Consumer } from '@trivec/core/queue/workQueue';
 import { Resources } from '@trivec/core/shutdown';
-import { qdrantTargets } from '@trivec/core/sinks/qdrant/targets';
 import { serveBulk } from './bulkLane.ts';
 import { serveInteractive } from './interactiveLane.ts';
 import type { LaneDeps, WorkerDeps } from './lane.ts';
 import { serveSinks } from './sinkLane.ts';
+import { destinationsOf } from './starting.ts';
 
 /**
  * Serves both lanes of each engine, then announces it: a model counts as ready once it can be reached.
@@ -42,7 +42,7 @@ async function announce({
   const workerId = randomUUID();
   const startedAtMs = Date.now();
   const { model, device } = engine;
-  const destinations = [...qdrantTargets(config).keys()].map((name = '') => name);
+  const destinations = destinationsOf(config);
   const announcement = await backend.registry.announce(() => {
     const tokensPerSecond = engine.tokensPerSecond();
     metrics.tokensPerSecond.set({ model: model.name, device }, tokensPerSecond);

@@ -56,4 +56,15 @@ function registryContract(backends: TestBackends): void {
     await second.close();
     assert.deepEqual(await registry.list(), []);
   });
+
+  test('a worker that starts is listed apart, until it is there', async () => {
+    const { registry } = await backends.backend();
+    const starting = { workerId: 'w3', destinations: ['', 'eu'] };
+    const announced = await registry.announceStart(starting);
+    assert.deepEqual(await registry.listStarting(), [starting]);
+    assert.deepEqual(await registry.list(), []);
+    await announced.close();
+    await announced.close();
+    assert.deepEqual(await registry.listStarting(), []);
+  });
 }

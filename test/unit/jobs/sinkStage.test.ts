@@ -13,7 +13,7 @@ import type { JobRecord, SinkState } from '@trivec/core/jobs/records';
 import { NO_SINK_COUNTS } from '@trivec/core/jobs/sinkPlan';
 import { runSinkShard, type SinkStageDeps } from '@trivec/core/jobs/sinkStage';
 import { NOTHING_TO_WRITE, writeShard } from '@trivec/core/jobs/sinkWrite';
-import { unservedReason } from '@trivec/core/jobs/unservedSink';
+import { isSinkServed, unservedReason } from '@trivec/core/jobs/unservedSink';
 import type { ShardPointer } from '@trivec/core/queue/workQueue';
 import { QdrantConnection } from '@trivec/core/sinks/qdrant/client';
 import { resolveDestination } from '@trivec/core/sinks/qdrant/destination';
@@ -166,11 +166,12 @@ test('a job whose server nobody has any more says which, and can be cancelled an
   const open = { ...sink, indexing: 'toDefer' as const, finished: false };
   assert.ok((await ledger.applyToJob(id, { type: 'ingest', destination: eu, sink: open })).ok);
   let workers: { destinations?: readonly string[] }[] = [{ destinations: ['', 'us'] }];
+  let starting: { destinations: readonly string[] }[] = [];
   const sinkQueue = new MemoryQueue<ShardPointer>();
   const backend = {
     ...rig.deps.backend,
     sinkQueue: () => sinkQueue,
-    registry: { list: async () => workers },
+    registry: { list: async () => workers, listStarting: async () => starting },
   } as unknown as Backend;
   const reconciler = new Reconciler({ ...rig.deps, backend });
   const waiting = async () => {
@@ -183,6 +184,8 @@ test('a job whose server nobody has any more says which, and can be cancelled an
   const { version } = await rig.job(id);
   assert.equal(await waiting(), 'No worker runs.');
   assert.equal((await rig.job(id)).version, version, 'the same again is not written again');
+  starting = [{ destinations: ['', 'eu'] }];
+  assert.match((await waiting())!, /A worker starts/);
   assert.equal(sinkQueue.items.size, 1, 'it waits to be taken');
   const service = new JobService({ ...rig.deps, backend });
   assert.equal((await service.cancel(id, ANYONE)).status, 'cancelled');
@@ -192,7 +195,7 @@ test('a job whose server nobody has any more says which, and can be cancelled an
 
 test('a job whose server is there again goes on', async () => {
   const { rig, id, ledger } = await ingesting();
-  const reason = unservedReason(await rig.job(id), [{ destinations: [] }])!;
+  const reason = unservedReason(await rig.job(id), [{ destinations: [] }], []);
   assert.ok((await ledger.applyToJob(id, { type: 'sinkWaits', run: 1, reason })).ok);
   assert.equal((await rig.job(id)).sink?.waiting?.reason, reason);
   const { ledger: store, storage, logger } = rig;
@@ -204,14 +207,16 @@ test('a job whose server is there again goes on', async () => {
 });
 
 test('which worker serves a destination', () => {
-  const reasonFor = (target: string | undefined, ...workers: { destinations?: string[] }[]) =>
-    unservedReason(
-      { options: { destination: { ...destination, ...(target !== undefined && { target }) } } } as JobRecord,
-      workers,
-    );
-  assert.equal(reasonFor(undefined, { destinations: [''] }), undefined);
-  assert.equal(reasonFor('eu', { destinations: [] }, { destinations: ['eu'] }), undefined);
-  assert.equal(reasonFor('eu', {}), undefined, 'of an older version: it does not say');
-  assert.match(reasonFor(undefined, { destinations: ['eu'] })!, /QDRANT_URL/);
-  assert.match(reasonFor('eu', { destinations: [''] })!, /"eu".*QDRANT_TARGETS/);
+  const to = (target: string | undefined) =>
+    ({ options: { destination: { ...destination, ...(target !== undefined && { target }) } } }) as JobRecord;
+  assert.ok(isSinkServed(to(undefined), [{ destinations: [''] }]));
+  assert.ok(isSinkServed(to('eu'), [{ destinations: [] }, { destinations: ['eu'] }]));
+  assert.ok(isSinkServed(to('eu'), [{}]), 'of an older version: it does not say');
+  const others = [{ destinations: ['', 'us'] }];
+  assert.ok(!isSinkServed(to('eu'), others));
+  assert.match(unservedReason(to(undefined), [{ destinations: ['eu'] }], []), /QDRANT_URL/);
+  assert.match(unservedReason(to('eu'), others, []), /"eu".*QDRANT_TARGETS/);
+  const coming = (destinations: string[]) => [{ workerId: 'w', destinations }];
+  assert.match(unservedReason(to('eu'), others, coming(['eu'])), /A worker starts/);
+  assert.equal(unservedReason(to('eu'), [], coming([''])), 'No worker runs.', 'nor one that will do');
 });

@@ -9,7 +9,7 @@ import { hasRoomAgain } from './pausing.ts';
 import type { JobRecord } from './records.ts';
 import { expireJobs } from './retention.ts';
 import { eachAlone, sweepStorage } from './sweep.ts';
-import { awaitsSink, unservedReason } from './unservedSink.ts';
+import { awaitsSink, isSinkServed, unservedReason } from './unservedSink.ts';
 
 export interface ReconcilerDeps {
   backend: Backend;
@@ -95,8 +95,11 @@ export class Reconciler {
   /** A queue that nobody serves says nothing: the job does. Whoever writes its next shard takes that back. */
   private async noteUnserved(job: JobRecord): Promise<void> {
     if (job.sink === undefined || !awaitsSink(job)) return;
-    const reason = unservedReason(job, await this.deps.backend.registry.list());
-    if (reason === undefined || reason === job.sink.waiting?.reason) return;
+    const { registry } = this.deps.backend;
+    const workers = await registry.list();
+    if (isSinkServed(job, workers)) return;
+    const reason = unservedReason(job, workers, await registry.listStarting());
+    if (reason === job.sink.waiting?.reason) return;
     const noted = await this.ledger.applyToJob(job.id, { type: 'sinkWaits', run: job.sink.run, reason });
     if (noted.ok) this.deps.logger.warn({ jobId: job.id, reason }, 'nobody takes a job to its destination');
   }

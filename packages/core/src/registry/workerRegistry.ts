@@ -30,10 +30,21 @@ export interface FailedModel {
   message: string;
 }
 
+/** A worker whose models are still downloaded or loaded, which may take minutes. */
+export interface StartingWorker {
+  workerId: string;
+  /** As in a `WorkerAnnouncement`. */
+  destinations: readonly string[];
+}
+
 export interface WorkerRegistry {
   /** Registers and keeps saying so until `close` of what it returns. `read` is called at each heartbeat. */
   announce(read: () => WorkerAnnouncement): Promise<{ close(): Promise<void> }>;
   /** The workers alive now. */
   list(): Promise<WorkerAnnouncement[]>;
+  /** Registers a worker that is on its way, until `close` of what it returns. */
+  announceStart(worker: StartingWorker): Promise<{ close(): Promise<void> }>;
+  /** The workers on their way now. */
+  listStarting(): Promise<StartingWorker[]>;
   close(): Promise<void>;
 }
