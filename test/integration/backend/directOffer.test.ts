@@ -1,16 +1,20 @@
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { after, before, describe, type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import type { Backend } from '@trivec/core/backend/backend';
 import { openBackend } from '@trivec/core/backend/open';
 import { loadConfig } from '@trivec/core/config';
 import { TrivecError } from '@trivec/core/errors';
 import { Presence } from '@trivec/core/registry/presence';
-import { packOffer, packTask } from '@trivec/core/replies/wire';
+import { packOffer, packTask, unpackOffer } from '@trivec/core/replies/wire';
 import { Redis } from 'ioredis';
 import { silentLogger } from '../../support/backends.ts';
 import { until } from '../../support/gate.ts';
 import { findRedisServer, startRedis, type TestRedis } from '../../support/redis.ts';
 
+const SERVER = fileURLToPath(new URL('../../support/laneServer.ts', import.meta.url));
 const skip = findRedisServer() === undefined && 'no redis-server on this machine';
 const inFuture = (ms = 30_000) => Date.now() + ms;
 
@@ -87,9 +91,61 @@ describe('requests that go straight to a server', { skip }, () => {
     }
   });
 
-  test('an offer whose server dies of it before it confirms goes to no other server', async () => {
+  const offerKeys = (fingerprint: string) => raw.keys(`p:{interactive.${fingerprint}}:offer:*`);
+
+  /** A server in a process of its own, frozen with an offer that it has not read, and one here. */
+  const freezeWithOffer = async (t: TestContext, fingerprint: string, handler: () => Promise<string>) => {
+    const child = spawn(process.execPath, [SERVER, redis.url, fingerprint], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const exited = once(child, 'exit');
+    await once(child.stdout, 'data');
+    const server = await backend.interactive.serve(fingerprint, handler, { concurrency: 1 });
+    t.after(async () => {
+      child.kill('SIGKILL');
+      await exited;
+      await server.close();
+    });
+    child.kill('SIGSTOP');
+    // Of two with as few requests, the one that came first gets it.
+    const answer = backend.interactive.request(fingerprint, {}, { deadlineAtMs: inFuture() });
+    await until(async () => (await offerKeys(fingerprint)).length === 1, 'it is offered');
+    return { child, exited, answer };
+  };
+
+  test('what a server had not read when it was killed goes to another one', async (t) => {
+    const { child, exited, answer } = await freezeWithOffer(t, 'unread', async () => 'here');
+    child.kill('SIGKILL');
+    await exited;
+    assert.equal(await answer, 'here');
+    assert.equal(await raw.exists('p:{interactive.unread}:id'), 0, 'straight: no job of the queue was made');
+  });
+
+  test('a server that wakes up late does not answer what was taken back from it', async (t) => {
+    const release = Promise.withResolvers<void>();
+    let runs = 0;
+    const hold = async () => {
+      runs++;
+      await release.promise;
+      return 'here';
+    };
+    const { child, answer } = await freezeWithOffer(t, 'late', hold);
+    await until(() => runs === 1, 'the other one has it');
+    child.kill('SIGCONT');
+    const next = await backend.interactive.request('late', {}, { deadlineAtMs: inFuture() });
+    assert.equal(typeof next, 'number', 'it serves again');
+    release.resolve();
+    assert.equal(await answer, 'here');
+    await until(async () => (await backend.interactive.depth('late')) === 0, 'nothing is left');
+    assert.equal(runs, 1);
+  });
+
+  test('an offer whose server dies of it goes to no other server', async () => {
     const [expiries, values] = ['expiries', 'values'].map((name) => `p:{interactive.killed.servers}:${name}`);
     const ears = new Redis(redis.url);
+    ears.on('messageBuffer', (_channel, bytes) => {
+      void raw.del(`p:{interactive.killed}:offer:${unpackOffer(bytes).id}`);
+    });
     await ears.subscribe('p:offer:ghost');
     try {
       // Its last heartbeat was 3.5 s ago.
@@ -140,8 +196,10 @@ describe('requests that go straight to a server', { skip }, () => {
     try {
       const [channel] = await offerChannels(1);
       const offer = { id: 'same', replyChannel: 'nobody', allowedMs: 30_000, task: packTask({}) };
-      for (const bytes of ['\xc1 unreadable', packOffer(offer), packOffer(offer)])
+      for (const bytes of ['\xc1 unreadable', packOffer(offer), packOffer(offer)]) {
+        await raw.set('p:{interactive.twice}:offer:same', '');
         await raw.publish(channel!, bytes);
+      }
       const answer = backend.interactive.request('twice', {}, { deadlineAtMs: inFuture() });
       await until(() => runs === 2, 'both ids run');
       release.resolve();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { chooseServer, judgeOffer, withoutAvoided } from '@trivec/core/replies/directOffer';
+import { chooseServer, withoutAvoided } from '@trivec/core/replies/directOffer';
 
 test('a request goes to the server that has the fewest of this process', () => {
   assert.equal(chooseServer(['a', 'b', 'c'], ['a', 'c', 'b', 'a', 'c']), 'b');
@@ -12,15 +12,6 @@ test('it goes to the queue where no server is open, all have enough, or somebody
   const many = Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? 'a' : 'b'));
   assert.equal(chooseServer(['a', 'b'], many), undefined);
   assert.equal(chooseServer(['a', 'b'], ['a', undefined]), undefined);
-});
-
-test('an offer without an answer goes on only where its server is known to have survived it', () => {
-  assert.equal(judgeOffer(2_000, 100), 'young');
-  assert.equal(judgeOffer(2_000, undefined), 'young', 'it leaves, and may say so');
-  assert.equal(judgeOffer(2_500, 500), 'unheard');
-  assert.equal(judgeOffer(2_500, 1_600), 'doubtful', 'its last heartbeat came before it had to confirm');
-  assert.equal(judgeOffer(6_000, 6_500), 'doubtful', 'its last heartbeat came before the offer');
-  assert.equal(judgeOffer(7_500, undefined), 'gone');
 });
 
 test('a server that is avoided is offered nothing until its time is over', () => {

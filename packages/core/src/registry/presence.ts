@@ -20,26 +20,15 @@ redis.call('PEXPIRE', KEYS[2], ARGV[3] * 2)
 return 1`,
 };
 
-const FORGET_EXPIRED = `${NOW}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
-  redis.call('ZREM', KEYS[1], id)
-  redis.call('HDEL', KEYS[2], id)
-end`;
-
 const LIST: RedisScript = {
   name: 'trivecPresenceList',
   keys: 2,
-  lua: `${FORGET_EXPIRED}
+  lua: `${NOW}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+  redis.call('ZREM', KEYS[1], id)
+  redis.call('HDEL', KEYS[2], id)
+end
 return redis.call('HGETALL', KEYS[2])`,
-};
-
-const SINCE_HEARTBEAT: RedisScript = {
-  name: 'trivecPresenceSinceHeartbeat',
-  keys: 2,
-  lua: `${FORGET_EXPIRED}
-local members = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
-for i = 2, #members, 2 do members[i] = now + ARGV[1] - tonumber(members[i]) end
-return members`,
 };
 
 export interface Beating {
@@ -86,15 +75,6 @@ export class Presence {
     const flat = await runScript<string[]>(this.#redis, LIST, ...this.#keys);
     const members = new Map<string, string>();
     for (let index = 0; index < flat.length; index += 2) members.set(flat[index]!, flat[index + 1]!);
-    return members;
-  }
-
-  /** The members present, with the milliseconds since their last heartbeat, by Redis's clock. */
-  async sinceHeartbeatMs(): Promise<Map<string, number>> {
-    const flat = await runScript<(string | number)[]>(this.#redis, SINCE_HEARTBEAT, ...this.#keys, EXPIRY_MS);
-    const members = new Map<string, number>();
-    for (let index = 0; index < flat.length; index += 2)
-      members.set(String(flat[index]), Number(flat[index + 1]));
     return members;
   }
 

@@ -20,7 +20,7 @@ export class OpenServers {
     return withoutAvoided(this.#open, this.#avoidedUntilMs, Date.now());
   }
 
-  /** It left an offer unconfirmed. */
+  /** It left an offer unread. */
   avoid(server: string): void {
     const nowMs = Date.now();
     for (const [other, untilMs] of this.#avoidedUntilMs)

@@ -5,34 +5,14 @@ import { type BullmqDriver, redisDriver } from '../queue/bullmqDriver.ts';
 import type { Consumer } from '../queue/workQueue.ts';
 import { Presence } from '../registry/presence.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { chooseServer, judgeOffer, MAX_OFFERED_BYTES } from './directOffer.ts';
 import type { InteractiveLane, RequestOptions, TaskContext } from './interactiveLane.ts';
-import { laneErrors, timerMs } from './laneErrors.ts';
+import { laneErrors } from './laneErrors.ts';
 import { OpenServers } from './openServers.ts';
-import { enqueueRequest, type LaneQueue, offerRequest, openLaneQueue } from './redisRequests.ts';
+import { type Lane, PendingRequests } from './pendingRequests.ts';
+import { openLaneQueue } from './redisRequests.ts';
 import { RedisServer } from './redisServer.ts';
 import { openSubscriber } from './subscriber.ts';
-import { errorFromWire, packTask, type ReplyMessage, unpackMessage } from './wire.ts';
-
-/** How often those who wait are checked against the servers alive. */
-const WATCH_INTERVAL_MS = 1_000;
-
-interface Pending {
-  lane: Lane;
-  /** Who was offered it or has taken it; undefined while it is in the queue. */
-  server: string | undefined;
-  /** While the server has not said whether it takes it. */
-  offeredAtMs: number | undefined;
-  wasOffered: boolean;
-  /** From an offer that came to nothing to the queue, where any server takes it. */
-  enqueue(): void;
-  resolve(reply: unknown): void;
-  reject(error: unknown): void;
-}
-
-interface Lane extends LaneQueue {
-  servers: OpenServers;
-}
+import { packTask, unpackMessage } from './wire.ts';
 
 export interface RedisLaneOptions {
   redis: Redis;
@@ -50,16 +30,21 @@ export class RedisLane implements InteractiveLane {
   readonly #driver: BullmqDriver;
   readonly #replyChannel: string;
   readonly #lanes = new Map<string, Lane>();
-  readonly #pending = new Map<string, Pending>();
+  readonly #pending: PendingRequests;
   readonly #servers = new Set<RedisServer>();
   #subscriber: Promise<Redis> | undefined;
-  #watch: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: RedisLaneOptions) {
     this.#options = options;
     this.#driver = redisDriver(options.redis, options.keyPrefix, options.logger);
     this.#replyChannel = `${options.keyPrefix}:replies:${randomUUID()}`;
+    this.#pending = new PendingRequests({
+      redis: options.redis,
+      replyChannel: this.#replyChannel,
+      offerChannel: (serverId) => this.#offerChannel(serverId),
+      cancelChannel: (serverId) => this.#cancelChannel(serverId),
+    });
   }
 
   async request<Task, Reply>(fingerprint: string, task: Task, options: RequestOptions): Promise<Reply> {
@@ -70,7 +55,7 @@ export class RedisLane implements InteractiveLane {
       await this.#subscribe();
       const lane = this.#lane(fingerprint);
       if ((await lane.servers.read()).length === 0) throw laneErrors.noWorker();
-      return (await this.#send(lane, packTask(task), options)) as Reply;
+      return (await this.#pending.send(lane, packTask(task), options)) as Reply;
     } catch (error) {
       throw redisError(error);
     }
@@ -134,93 +119,13 @@ export class RedisLane implements InteractiveLane {
 
   close(): Promise<void> {
     this.#closing ??= (async () => {
-      for (const { reject } of this.#pending.values()) reject(laneErrors.closing());
+      this.#pending.rejectAll(laneErrors.closing);
       await Promise.all([...this.#servers].map((server) => server.close()));
       await Promise.all([...this.#lanes.values()].map(({ queue }) => queue.close()));
       const subscriber = await this.#subscriber?.catch(() => undefined);
       if (subscriber) await closeRedis(subscriber);
     })();
     return this.#closing;
-  }
-
-  async #send(lane: Lane, task: Buffer, { deadlineAtMs, signal }: RequestOptions): Promise<unknown> {
-    const allowedMs = Math.floor(deadlineAtMs - Date.now());
-    if (allowedMs <= 0) throw laneErrors.deadline();
-    // it may have left while the servers were looked up
-    if (signal?.aborted) throw laneErrors.cancelled();
-    const id = randomUUID();
-    const { redis } = this.#options;
-    const request = { id, task, replyChannel: this.#replyChannel, allowedMs, deadlineAtMs };
-    return await new Promise((resolve, reject) => {
-      const settle = (action: () => void) => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', onAbort);
-        this.#pending.delete(id);
-        if (this.#pending.size === 0) this.#stopWatching();
-        action();
-        this.#forgetOffer(id, pending);
-      };
-      const pending: Pending = {
-        lane,
-        server: undefined,
-        offeredAtMs: undefined,
-        wasOffered: false,
-        enqueue: () => {
-          this.#forgetOffer(id, pending);
-          pending.server = undefined;
-          pending.offeredAtMs = undefined;
-          enqueueRequest(redis, lane, request).catch((error) => giveUp(redisError(error)));
-        },
-        resolve: (reply) => settle(() => resolve(reply)),
-        reject: (error) => settle(() => reject(error)),
-      };
-      const giveUp = (error: Error) => {
-        pending.reject(error);
-        this.#withdraw(id, pending);
-      };
-      const onAbort = () => giveUp(laneErrors.cancelled());
-      const timer = setTimeout(() => giveUp(laneErrors.deadline()), timerMs(deadlineAtMs));
-      signal?.addEventListener('abort', onAbort, { once: true });
-      const others = [...this.#pending.values()].filter((other) => other.lane === lane);
-      const server =
-        task.length > MAX_OFFERED_BYTES
-          ? undefined
-          : chooseServer(
-              lane.servers.hearing(),
-              others.map((other) => other.server),
-            );
-      this.#pending.set(id, pending);
-      this.#startWatching();
-      if (server === undefined) {
-        pending.enqueue();
-        return;
-      }
-      pending.server = server;
-      pending.offeredAtMs = Date.now();
-      pending.wasOffered = true;
-      offerRequest(redis, lane, this.#offerChannel(server), request).then(
-        (isHeard) => {
-          if (!this.#pending.has(id) || pending.offeredAtMs === undefined) return;
-          if (isHeard) pending.offeredAtMs = Date.now();
-          else pending.enqueue();
-        },
-        (error) => giveUp(redisError(error)),
-      );
-    });
-  }
-
-  #forgetOffer(id: string, pending: Pending): void {
-    if (!pending.wasOffered) return;
-    pending.wasOffered = false;
-    this.#options.redis.zrem(pending.lane.offeredKey, id).catch(() => undefined);
-  }
-
-  /** Best effort: what can't be withdrawn expires. */
-  #withdraw(id: string, { lane, server }: Pending): void {
-    const ignore = () => undefined;
-    this.#options.redis.del(lane.taskKey(id)).catch(ignore);
-    if (server) this.#options.redis.publish(this.#cancelChannel(server), id).catch(ignore);
-    else lane.queue.remove(id).catch(ignore);
   }
 
   /** The connection on which answers are heard now: an answer to what is asked before would be lost. */
@@ -230,9 +135,7 @@ export class RedisLane implements InteractiveLane {
       logger: this.#options.logger,
       channel: this.#replyChannel,
       receive: (channel, bytes) => this.#hear(channel, bytes),
-      lost: () => {
-        for (const { reject } of this.#pending.values()) reject(laneErrors.workerGone());
-      },
+      lost: () => this.#pending.rejectAll(laneErrors.workerGone),
     }).catch((error) => {
       this.#subscriber = undefined;
       throw error;
@@ -243,71 +146,12 @@ export class RedisLane implements InteractiveLane {
   }
 
   #hear(channel: string, bytes: Buffer): void {
-    if (channel === this.#replyChannel) this.#receive(unpackMessage(bytes));
+    if (channel === this.#replyChannel) this.#pending.receive(unpackMessage(bytes));
     else
       for (const server of this.#servers) {
         if (channel === this.#offerChannel(server.id)) server.offer(bytes);
         else if (channel === this.#cancelChannel(server.id)) server.cancel(bytes.toString());
       }
-  }
-
-  #receive(message: ReplyMessage): void {
-    const pending = this.#pending.get(message.id);
-    if (message.kind === 'taken') {
-      if (pending) {
-        pending.server = message.server;
-        pending.offeredAtMs = undefined;
-      }
-      // given up while it was being taken
-      else
-        this.#options.redis.publish(this.#cancelChannel(message.server), message.id).catch(() => undefined);
-    } else if (message.kind === 'declined') {
-      if (pending?.offeredAtMs !== undefined) pending.enqueue();
-    } else if (message.kind === 'stored') {
-      this.#options.redis
-        .getdelBuffer(message.key)
-        .then((bytes) =>
-          bytes ? this.#receive(unpackMessage(bytes)) : pending?.reject(laneErrors.workerGone()),
-        )
-        .catch((error) => pending?.reject(redisError(error)));
-    } else if (message.kind === 'error') {
-      pending?.reject(errorFromWire(message.error));
-    } else if (pending) {
-      // an offer thought lost: nobody needs what went to the queue instead
-      if (pending.server === undefined) this.#withdraw(message.id, pending);
-      pending.resolve(message.value);
-    }
-  }
-
-  #startWatching(): void {
-    this.#watch ??= setInterval(() => void this.#checkServers(), WATCH_INTERVAL_MS);
-  }
-
-  #stopWatching(): void {
-    clearInterval(this.#watch);
-    this.#watch = undefined;
-  }
-
-  /** Ends what waits for a server that has vanished. While Redis is away nothing can be said. */
-  async #checkServers(): Promise<void> {
-    const lanes = new Set([...this.#pending.values()].map(({ lane }) => lane));
-    for (const lane of lanes) {
-      const askedAtMs = Date.now();
-      const alive = await lane.servers.presence.sinceHeartbeatMs().catch(() => undefined);
-      if (!alive) continue;
-      for (const [id, pending] of this.#pending) {
-        if (pending.lane !== lane) continue;
-        const { server, offeredAtMs } = pending;
-        if (server !== undefined && offeredAtMs !== undefined) {
-          const state = judgeOffer(askedAtMs - offeredAtMs, alive.get(server));
-          if (state !== 'young') lane.servers.avoid(server);
-          if (state === 'unheard') pending.enqueue();
-          if (state !== 'gone') continue;
-        } else if (server === undefined ? alive.size > 0 : alive.has(server)) continue;
-        pending.reject(server === undefined ? laneErrors.noWorker() : laneErrors.workerGone());
-        this.#withdraw(id, pending);
-      }
-    }
   }
 
   #lane(fingerprint: string): Lane {

@@ -14,6 +14,8 @@ export interface LaneQueue {
   queue: Queue<RequestJob>;
   queueName: string;
   taskKey: (id: string) => string;
+  /** There as long as nobody has taken a request that went straight to a server: whoever deletes it has it. */
+  offerKey: (id: string) => string;
   replyKey: (id: string) => string;
   /** Ids of requests that went straight to a server, by deadline: what the queue does not count. */
   offeredKey: string;
@@ -38,6 +40,7 @@ export function openLaneQueue(driver: BullmqDriver, keyPrefix: string, name: str
     queue,
     queueName,
     taskKey: (id) => `${keyPrefix}:${queueName}:task:${id}`,
+    offerKey: (id) => `${keyPrefix}:${queueName}:offer:${id}`,
     replyKey: (id) => `${keyPrefix}:${queueName}:reply:${id}`,
     offeredKey: `${keyPrefix}:${queueName}:offered`,
   };
@@ -57,7 +60,7 @@ export async function enqueueRequest(redis: Redis, lane: LaneQueue, request: Sen
 /** False where nobody was there to hear it. */
 export async function offerRequest(
   redis: Redis,
-  { offeredKey }: LaneQueue,
+  { offeredKey, offerKey }: LaneQueue,
   channel: string,
   { id, task, replyChannel, allowedMs, deadlineAtMs }: SentRequest,
 ): Promise<boolean> {
@@ -65,8 +68,14 @@ export async function offerRequest(
     .pipeline()
     .zadd(offeredKey, deadlineAtMs, id)
     .pexpire(offeredKey, Math.max(allowedMs, OFFERED_KEY_TTL_MS))
+    .set(offerKey(id), '', 'PX', allowedMs)
     .publish(channel, packOffer({ id, replyChannel, allowedMs, task }))
     .exec();
   for (const [error] of replies ?? []) if (error) throw error;
   return replies?.at(-1)?.[1] !== 0;
+}
+
+/** True where its server has not taken the request and never will; another may have it then. */
+export async function takeBackOffer(redis: Redis, { offerKey }: LaneQueue, id: string): Promise<boolean> {
+  return (await redis.del(offerKey(id))) === 1;
 }

@@ -8,7 +8,6 @@ import { closeWorker } from '../queue/closeWorker.ts';
 import type { Consumer } from '../queue/workQueue.ts';
 import type { Beating, Presence } from '../registry/presence.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { CONFIRM_AFTER_MS } from './directOffer.ts';
 import type { TaskContext } from './interactiveLane.ts';
 import { laneErrors, timerMs } from './laneErrors.ts';
 import { errorToWire, packMessage, type ReplyMessage, unpackOffer, unpackTask } from './wire.ts';
@@ -46,6 +45,7 @@ export interface RedisServerOptions {
   driver: BullmqDriver;
   queueName: string;
   taskKey: (id: string) => string;
+  offerKey: (id: string) => string;
   replyKey: (id: string) => string;
   presence: Presence;
   lockDurationMs: number;
@@ -61,6 +61,8 @@ interface Taken {
   task: Uint8Array;
   leftMs: number;
   queuedMs: number;
+  /** False where its asker was faster and has taken it back. */
+  isOurs?: Promise<boolean>;
 }
 
 /** One `serve` of the Redis lane: a BullMQ worker, and an ear for offers, whose answers go out by pub/sub. */
@@ -107,24 +109,21 @@ export class RedisServer implements Consumer {
   /** Takes what an asker sent straight here, or declines it: then it comes by the queue. */
   offer(bytes: Uint8Array): void {
     const { id, replyChannel, allowedMs, task } = unpackOffer(bytes);
-    // Sent twice, its connection having broken meanwhile.
-    if (this.#controllers.has(id)) return;
-    const say = (kind: 'taken' | 'declined') => {
-      this.#send(replyChannel, { id, kind, server: this.id }).catch(() => undefined);
-    };
     if (this.#closing || this.#running.size >= this.#options.concurrency) {
-      say('declined');
+      this.#send(replyChannel, { id, kind: 'declined', server: this.id }).catch(() => undefined);
       return;
     }
-    this.#handlers++;
-    const confirmation = setTimeout(() => say('taken'), CONFIRM_AFTER_MS);
-    const taken = { id, replyChannel, task, leftMs: allowedMs, queuedMs: 0 };
-    void this.#track(
-      this.#answer(taken).finally(() => {
-        clearTimeout(confirmation);
-        this.#free();
-      }),
+    const { redis, offerKey } = this.#options;
+    // On its way before the work begins: whoever dies of the work has taken it. Nor does the work wait for the answer.
+    const isOurs = redis.del(offerKey(id)).then(
+      (deleted) => deleted === 1,
+      () => true,
     );
+    // Sent twice, its connection having broken meanwhile.
+    if (this.#controllers.has(id)) return;
+    this.#handlers++;
+    const taken = { id, replyChannel, task, leftMs: allowedMs, queuedMs: 0, isOurs };
+    void this.#track(this.#answer(taken).finally(() => this.#free()));
   }
 
   close(): Promise<void> {
@@ -158,8 +157,7 @@ export class RedisServer implements Consumer {
       // Nobody has been told that it is here.
       if (this.#closing) await giveBack(job, token);
       const taken = await this.#take(job);
-      // Where an offer was thought lost that runs here all the same, its answer is for both.
-      if (taken && !this.#controllers.has(taken.id)) await this.#answer(taken);
+      if (taken) await this.#answer(taken);
     } finally {
       this.#free();
     }
@@ -189,21 +187,28 @@ export class RedisServer implements Consumer {
     return { id, replyChannel, task, leftMs, queuedMs: Math.max(0, allowedMs - leftMs) };
   }
 
-  async #answer({ id, replyChannel, task, leftMs, queuedMs }: Taken): Promise<void> {
-    const { handler } = this.#options;
+  async #answer({ id, replyChannel, task, leftMs, queuedMs, isOurs }: Taken): Promise<void> {
+    const { handler, redis } = this.#options;
+    // What waits for a connection has not been sent.
+    if (redis.status !== 'ready' && !(await (isOurs ?? true))) return;
     const deadlineAtMs = Date.now() + leftMs;
     const controller = new AbortController();
     this.#controllers.set(id, controller);
     if (this.#closing) controller.abort(laneErrors.closing());
     const timer = setTimeout(() => controller.abort(laneErrors.deadline()), timerMs(deadlineAtMs));
+    void isOurs?.then((ours) => ours || controller.abort(laneErrors.cancelled()));
+    const reply = async (message: ReplyMessage) => {
+      if (await (isOurs ?? true)) await this.#send(replyChannel, message);
+    };
     try {
       const value = await handler(unpackTask(task), { deadlineAtMs, queuedMs, signal: controller.signal });
-      await this.#send(replyChannel, { id, kind: 'reply', value });
+      await reply({ id, kind: 'reply', value });
     } catch (error) {
-      await this.#send(replyChannel, { id, kind: 'error', error: errorToWire(error) }).catch(() => undefined);
+      await reply({ id, kind: 'error', error: errorToWire(error) }).catch(() => undefined);
     } finally {
       clearTimeout(timer);
-      this.#controllers.delete(id);
+      // By the queue it may have come here again meanwhile.
+      if (this.#controllers.get(id) === controller) this.#controllers.delete(id);
     }
   }
 

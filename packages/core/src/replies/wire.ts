@@ -13,7 +13,7 @@ interface WireError {
 
 /** What a worker tells the process that asked, by request id. */
 export type ReplyMessage =
-  /** It has taken the work: if it dies, the work dies with it. */
+  /** It has taken the work from the queue: if it dies, the work dies with it. */
   | { id: string; kind: 'taken'; server: string }
   /** It was offered the work, and has no room for it. */
   | { id: string; kind: 'declined'; server: string }
