@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { describeModelFolder } from '@trivec/core/models/folder';
+import { BUILT_IN } from '@trivec/core/models/locate';
 import { describeRewritten, rewriteModel } from '@trivec/core/models/rewritten';
 import { quantizeModelFolder } from '@trivec/core/onnx/quantizedFolder';
 
@@ -100,4 +101,19 @@ test('where nothing can be written beside a model, the data folder keeps the rew
   const third = await described();
   assert.equal(third.folder, join(folder, '.trivec-int8'));
   assert.equal(third.info.fingerprint, first.info.fingerprint);
+});
+
+test('a model with nothing to round is refused before a line that promises minutes', async (t) => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'trivec-refused-'));
+  t.after(() => rm(dataDir, { recursive: true, force: true }));
+  const lines: string[] = [];
+  const logger = { info: (_fields: object, message: string) => lines.push(message) };
+  await assert.rejects(
+    describeRewritten(BUILT_IN['trivec-mini']!, 'int8', {}, { dataDir }, logger as never),
+    {
+      code: 'invalid_model',
+      message: /nothing to quantise.*without MODEL_DTYPE/,
+    },
+  );
+  assert.deepEqual(lines, []);
 });

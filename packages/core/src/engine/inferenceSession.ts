@@ -83,8 +83,9 @@ export class InferenceSession implements Device {
     worker.on('message', (message: FromThread) => {
       if (message.type === 'ready') {
         this.#name = message.device;
-        for (const refusal of message.refused)
-          this.#options.logger.info({ ...refusal, gpuSeen: seesNvidiaGpu() }, 'device not available');
+        // Of `auto`, on a machine without a GPU: nobody misses it.
+        if (seesNvidiaGpu())
+          for (const refusal of message.refused) this.#options.logger.info(refusal, 'device not available');
         resolve();
       } else if (message.type === 'unusable') failure = unusable(this.#model, message.refused);
       else if (message.type === 'invalid')

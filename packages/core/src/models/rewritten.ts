@@ -3,7 +3,7 @@ import { realpath } from 'node:fs/promises';
 import { basename, join, relative, resolve } from 'node:path';
 import type { Config } from '../config.ts';
 import { TrivecError } from '../errors.ts';
-import type { RewriteOptions } from '../onnx/quantize.ts';
+import { checkRoundable, type RewriteOptions } from '../onnx/quantize.ts';
 import { findQuantizedFolder, type QuantizedFolder, quantizeModelFolder } from '../onnx/quantizedFolder.ts';
 import { readManifest } from '../onnx/rewriteManifest.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -56,13 +56,12 @@ export async function describeRewritten(
   const made = await readManifest(folder);
   if (made?.dtype === dtype) return describeModelFolder(folder, { ...options, choice: {} });
   const source = await describeModelFolder(folder, options);
-  logger.info({ model: source.info.name, dtype }, 'looking for the rewritten model, or making it');
   const { modelFile, ...rewrite } = await planRewrite(source, dtype);
   const {
     folder: target,
     reused,
     report,
-  } = await rewriteOnce(folder, modelFile, rewrite, logger, await ownFolder(dataDir, folder, dtype));
+  } = await rewriteOnce(source, modelFile, rewrite, logger, await ownFolder(dataDir, folder, dtype));
   logger.info({ model: source.info.name, ...report, folder: target, reused }, 'rewritten model');
   // Where nobody named them, the folder would.
   const { name, description } = source.info;
@@ -77,7 +76,7 @@ export async function describeRewritten(
 
 /** Beside the model's files, or else in `otherwise`. */
 async function rewriteOnce(
-  folder: string,
+  { folder, graphFile, info }: ModelDescription,
   modelFile: string,
   rewrite: RewriteOptions,
   logger: Pick<Logger, 'info'>,
@@ -87,6 +86,9 @@ async function rewriteOnce(
   // Read first: what came with an image is there, though its folder cannot be locked.
   const found = await findQuantizedFolder(folder, modelFile, beside, rewrite);
   if (found !== undefined) return found;
+  // Before a line that promises minutes.
+  await checkRoundable(graphFile);
+  logger.info({ model: info.name, dtype: rewrite.dtype }, 'looking for the rewritten model, or making it');
   try {
     return await quantizeModelFolder(folder, modelFile, beside, rewrite);
   } catch (error) {

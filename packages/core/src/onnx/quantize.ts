@@ -138,6 +138,20 @@ export async function rewriteWith(
   }
 }
 
+/** Throws `invalid_model` for a model file with nothing to round; reads its graph only. */
+export async function checkRoundable(source: string): Promise<void> {
+  productsOf(decodeModel(await readModelFile(source), basename(source)).graph);
+}
+
+function productsOf(graph: GraphProto): WeightProduct[] {
+  const products = findWeightProducts(graph);
+  if (products.length > 0) return products;
+  throw new TrivecError(
+    'invalid_model',
+    'The model has nothing to quantise: no product of an activation and an fp32 weight that leads to a layer normalisation. Serve it as it is, without MODEL_DTYPE.',
+  );
+}
+
 class Rewrite {
   private readonly model: Model;
   private readonly editor: GraphEditor;
@@ -172,12 +186,7 @@ class Rewrite {
         'invalid_model',
         `The model has operator set ${opset}, which lacks ${needs.operator}; ${needs.opset} or later is needed.`,
       );
-    const products = findWeightProducts(this.model.graph);
-    if (products.length === 0)
-      throw new TrivecError(
-        'invalid_model',
-        'The model has nothing to quantise: no product of an activation and an fp32 weight that leads to a layer normalisation. Serve it as it is, without MODEL_DTYPE.',
-      );
+    const products = productsOf(this.model.graph);
     await rounding.prepare?.(products, (product) => this.readWeight(product));
     const stored = new Map<string, ReturnType<ProductRounding['store']>>();
     for (const product of products) {

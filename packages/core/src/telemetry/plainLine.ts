@@ -5,8 +5,7 @@ type Fields = Readonly<Record<string, unknown>>;
 /** By message; empty: nothing that another line does not say, too. */
 const PLAIN: Readonly<Record<string, (fields: Fields) => string>> = {
   // Only where there is a GPU that could be used is a missing library worth a line.
-  'device not available': ({ device, reason, gpuSeen }) =>
-    gpuSeen === false ? '' : `${device} is not used: ${reason}`,
+  'device not available': ({ device, reason }) => `${device} is not used: ${reason}`,
   'model ready': () => '',
   'worker ready': ({ model, dtype, device }) => `model ${model} (${dtype}) is ready on ${device}`,
   listening: ({ url }) => `listening on ${url}`,
@@ -14,8 +13,9 @@ const PLAIN: Readonly<Record<string, (fields: Fields) => string>> = {
   downloading: ({ file, percent, totalBytes }) =>
     `downloading ${file}: ${percent} % of ${Math.ceil(Number(totalBytes) / 1024 ** 2)} MiB`,
   'looking for the rewritten model, or making it': ({ model, dtype }) =>
-    `looking for the ${dtype} form of ${model}, or making it: minutes at the first start`,
-  'rewritten model': ({ folder, reused }) => `${reused === true ? 'found it' : 'made it'}: ${folder}`,
+    `looking for the ${dtype} form of ${model}, or making it, which takes minutes once`,
+  'rewritten model': ({ model, dtype, folder, reused }) =>
+    `${reused === true ? 'found' : 'made'} the ${dtype} form of ${model}: ${folder}`,
   request: ({ method, route, status, ms }) => `${method} ${route} ${status} in ${ms} ms`,
 };
 
