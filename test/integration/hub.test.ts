@@ -171,6 +171,11 @@ test('a token is asked for by name, sent, and never shown', async (t) => {
       assert.doesNotMatch(error.message, /hf_wrong/);
       return error.param === 'HF_TOKEN';
     });
+  await assert.rejects(pullModel({ ...model, meant: 'tiny/other' }, config, QUICK), {
+    code: 'invalid_config',
+    param: 'HF_TOKEN',
+    message: /401.* Did you mean tiny\/other\?$/,
+  });
   await pullModel(model, { ...config, hfToken: 'hf_secret' }, QUICK);
 });
 

@@ -89,7 +89,13 @@ test('a model that may not be downloaded, or a missing MODELS_DIR, is one error 
   const lines: string[] = [];
   const logger = createLogger({ logLevel: 'info' }, { write: (line) => lines.push(line) });
   const offline = loadConfig({ HF_HUB_OFFLINE: '1', HF_HOME: folder });
-  await assert.rejects(describeModel('org/name', offline, logger), { code: 'invalid_model' });
+  await assert.rejects(describeModel('org/name', offline, logger), {
+    code: 'invalid_model',
+    message: /forbids downloading it\.$/,
+  });
+  await assert.rejects(describeModel('BAAI/bge-m4', offline, logger), {
+    message: /Did you mean BAAI\/bge-m3\?$/,
+  });
   const missing = loadConfig({ MODELS_DIR: join(folder, 'none') });
   await assert.rejects(describeModel('trivec-mini', missing, logger), {
     code: 'invalid_config',

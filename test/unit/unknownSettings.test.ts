@@ -32,11 +32,13 @@ test('names in .env that are no option are told of, with the nearest one', (t) =
 
 test('of the environment only what is hardly anything but a slip', () => {
   const none = join(tmpdir(), 'trivec-no-such-env');
-  const slips = { MODEL_DTPYE: '', BACKEND_ULR: '', TRIVEC_PORT: '' };
+  const slips = { MODEL_DTPYE: '', BACKEND_ULR: '', TRIVEC_PORT: '', QDRANT_URLL: '', QDRANT_ULR: '' };
   assert.deepEqual(misspeltOptions(none, slips), [
     'MODEL_DTPYE: unknown; did you mean MODEL_DTYPE?',
     'BACKEND_ULR: unknown; did you mean BACKEND_URL?',
     'TRIVEC_PORT: unknown; did you mean PORT?',
+    'QDRANT_URLL: unknown; did you mean QDRANT_URL?',
+    'QDRANT_ULR: unknown; did you mean QDRANT_URL?',
   ]);
   const foreign = `API_KEY LOGLEVEL HOSTNAME MODEL_DIR MODEL_FILE SOURCE_DIR PATH PORTS DEVICES HF_HUB_ENABLE_HF_TRANSFER
     REDIS_URL QDRANT_URI HF_TOKENS AWS_PROFILE AWS_ACCESS_KEY TRIVEC_DATA STORAGE_DIR NODE_OPTIONS HF_DATASETS_OFFLINE`;

@@ -17,6 +17,8 @@ export interface HubModel {
   /** A branch, a tag or a commit. */
   revision: string;
   choice: GraphChoice;
+  /** A name of the catalog that is near to `repo`, for the errors of one that is not there. */
+  meant?: string;
 }
 
 export interface HubFolder {
@@ -72,7 +74,7 @@ export async function pullModel(
   if (config.hfHubOffline)
     throw new TrivecError(
       'invalid_model',
-      `${repo} is not complete in ${hubCacheFolder(config)}, and HF_HUB_OFFLINE forbids downloading it.`,
+      `${repo} is not complete in ${hubCacheFolder(config)}, and HF_HUB_OFFLINE forbids downloading it.${hintOf(model)}`,
       { param: 'HF_HUB_OFFLINE' },
     );
   const cached = new CachedRepo(hubCacheFolder(config), repo);
@@ -104,10 +106,15 @@ function isPassing({ cause }: Error): boolean {
   return cause instanceof HubApiError && (cause.statusCode === 429 || cause.statusCode >= 500);
 }
 
+function hintOf({ meant }: HubModel): string {
+  return meant === undefined ? '' : ` Did you mean ${meant}?`;
+}
+
 async function askHub(
-  { repo, revision }: HubModel,
+  model: HubModel,
   config: HubConfig,
 ): Promise<{ commit: string; files: Map<string, RemoteFile> }> {
+  const { repo, revision } = model;
   const access = {
     hubUrl: endpointOf(config),
     ...(config.hfToken !== undefined && { accessToken: config.hfToken }),
@@ -125,8 +132,14 @@ async function askHub(
         files.set(path, { bytes: lfs?.size ?? size, checksum: lfs?.oid ?? oid ?? '' });
     return { commit: sha, files };
   } catch (error) {
-    throw unreachable(error, `${repo} (${revision})`, config);
+    throw withHint(unreachable(error, `${repo} (${revision})`, config), hintOf(model));
   }
+}
+
+function withHint(error: unknown, hint: string): unknown {
+  if (hint === '' || !(error instanceof TrivecError)) return error;
+  const { code, message, param, cause } = error;
+  return new TrivecError(code, message + hint, { cause, ...(param !== undefined && { param }) });
 }
 
 function unreachable(error: unknown, name: string, { hfEndpoint }: HubConfig): unknown {

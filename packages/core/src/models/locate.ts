@@ -47,10 +47,11 @@ export async function locateModel(name: string, config: LocateConfig): Promise<L
   if (entry !== undefined) return fromCatalog(entry, name, config.modelDtype);
   if (HUB_ID.test(name)) {
     const choice = { dtype };
+    const meant = nearest(name, [...catalog.keys()]);
     return {
       name: withDtype(name, config.modelDtype),
       aliases: [name, shortName(name)],
-      hub: { repo: name, revision: 'main', choice },
+      hub: { repo: name, revision: 'main', choice, ...(meant !== undefined && { meant }) },
       choice,
     };
   }
