@@ -6,6 +6,7 @@ import { TrivecError } from '@trivec/core/errors';
 import { JobService } from '@trivec/core/jobs/jobService';
 import { jobView } from '@trivec/core/jobs/jobView';
 import { Reconciler } from '@trivec/core/jobs/reconciler';
+import type { JobRecord } from '@trivec/core/jobs/records';
 import { isEnded } from '@trivec/core/jobs/stateMachine';
 import { openQdrant } from '@trivec/core/sinks/qdrant/open';
 import { createMetrics } from '@trivec/core/telemetry/metrics';
@@ -62,6 +63,8 @@ describeBackends('jobs into Qdrant', { LOCK_DURATION_MS: '1000' }, (backends) =>
     rig.double.store.create('docs', { vectors: { dense: { size: 5, distance: 'Cosine' } } });
     assert.equal(await code({}), 'collection_conflict');
     assert.equal(await code({ ifExists: 'fail' }), 'collection_conflict');
+    rig.double.version = '1.9.7';
+    assert.equal(await code({ collection: 'other' }), 'invalid_request');
     await rig.double.down();
     assert.equal(await code({}), 'sink_unavailable');
     const none = new JobService({ backend: rig.backend, storage: rig.storage, config: rig.config, logger });
@@ -257,6 +260,51 @@ describeBackends('jobs into Qdrant', { LOCK_DURATION_MS: '1000' }, (backends) =>
     assert.equal((await named.service.get(stuck.id, ANYONE)).status, 'running');
     await assert.rejects(submit(named, { target: 'us' }), /has no "us" \(it has eu, dead\)/);
     await named.service.cancel(stuck.id, ANYONE);
+  });
+
+  test('an alias that is moved while a job writes: all points are in one collection, and the job says which', async (t) => {
+    const rig = await openRig(t, backends);
+    const { store } = rig.double;
+    await rig.worker();
+    await ended(rig, (await submit(rig, { collection: 'blue' })).id);
+    await ended(rig, (await submit(rig, { collection: 'green' }, 5)).id);
+    const alias = (collection: string) =>
+      store.changeAliases([{ create_alias: { alias_name: 'live', collection_name: collection } }]);
+    alias('blue');
+    let puts = 0;
+    rig.double.fail({
+      when: ({ method }) => {
+        if (method === 'PUT' && ++puts === 3) alias('green');
+        return false;
+      },
+      kind: 'reset',
+    });
+    const job = await submit(rig, { collection: 'live' });
+    assert.deepEqual([job.sink?.collection, job.sink?.indexing], ['blue', 'asIs']);
+    const done = await ended(rig, job.id);
+    assert.deepEqual([done.status, done.counts.written, done.sink?.finished], ['completed', COUNT, true]);
+    assert.ok(puts > 3);
+    await assertWritten(rig, job.id, 'blue');
+    assert.equal(rig.double.points('green').length, 5);
+    const warnings = (job: JobRecord) => jobView(job, Date.now()).warnings;
+    assert.deepEqual([done.errors, warnings(done).map(({ code }) => code)], [[], ['collection_moved']]);
+    assert.match(warnings(done)[0]!.message, /wrote to blue.*live stands for green now/);
+    const again = await rig.service.ingest(job.id, ANYONE, { type: 'qdrant', collection: 'live' });
+    assert.equal(again.sink?.collection, 'green');
+    assert.deepEqual(warnings(await ended(rig, job.id)), []);
+    await assertWritten(rig, job.id, 'green');
+  });
+
+  test('a job that only upserts leaves nothing to do when it is cancelled', async (t) => {
+    const rig = await openRig(t, backends);
+    const worker = await rig.worker();
+    await ended(rig, (await submit(rig, {}, 5)).id);
+    await worker.close();
+    const job = await submit(rig);
+    assert.deepEqual([job.sink?.indexing, job.sink?.finished], ['asIs', false]);
+    await rig.double.down();
+    assert.equal((await rig.service.cancel(job.id, ANYONE)).sink?.finished, true);
+    await rig.service.delete(job.id, ANYONE);
   });
 
   test('a collection that vanishes fails the writing, not the job for ever', async (t) => {

@@ -7,7 +7,9 @@ import {
   deferIndexing,
   dropReplacement,
   makeCollection,
+  movedAway,
   readHnswM,
+  replacedBy,
   restoreIndexing,
   swapAlias,
 } from '../../packages/core/src/sinks/qdrant/lifecycle.ts';
@@ -114,6 +116,36 @@ testOnQdrant(
   },
 );
 
+testOnQdrant(
+  'an alias is looked up once: it is said where the points are, and where the name leads afterwards',
+  async (_t, { connection, collection }) => {
+    const [alias, before, after] = [collection, `${collection}-a`, `${collection}-b`];
+    for (const name of [before, after])
+      await makeCollection(connection, { action: 'create', collection: name }, RULES);
+    await connection.setAlias(alias, before);
+    const check = (ifExists: 'upsert' | 'fail' | 'replace') =>
+      checkCollection(connection, qdrantDestination(alias, { ifExists }), RULES, 'job-1');
+    assert.deepEqual(await check('upsert'), { action: 'use', collection: before });
+    await assert.rejects(check('fail'), /exists already/);
+    assert.equal((await check('replace')).action, 'replace');
+    assert.equal(await movedAway(connection, alias, before), undefined);
+    assert.equal(await movedAway(connection, before, before), undefined);
+    await connection.setAlias(alias, after);
+    assert.deepEqual(await check('upsert'), { action: 'use', collection: after });
+    const moved = (await movedAway(connection, alias, before)) ?? '';
+    assert.ok(
+      moved.includes(`wrote to ${before}`) && moved.includes(`${alias} stands for ${after} now`),
+      moved,
+    );
+    await connection.deleteCollection(before);
+    await connection.setAlias(before, after);
+    const replaced = (await movedAway(connection, before, before)) ?? '';
+    assert.ok(replaced.includes(`${before} was replaced by an alias of ${after}`), replaced);
+    await connection.deleteCollection(after);
+    assert.match((await movedAway(connection, alias, after)) ?? '', /is gone now/);
+  },
+);
+
 testOnQdrant('indexing is put off and restored', async (_t, { connection, collection }) => {
   await prepared(connection, collection);
   const m = await readHnswM(connection, collection);
@@ -141,8 +173,14 @@ testOnQdrant(
       await makeCollection(connection, plan, RULES);
       const documents = corpus(jobId === 'one' ? 7 : 3);
       await writeDocuments(target(connection, plan.collection), documents);
+      const old = await replacedBy(connection, plan.alias, plan.collection);
+      assert.equal(old, jobId === 'one' ? undefined : `${collection}__trivec_one`);
+      // As if it had been killed before the old one was deleted.
       await swapAlias(connection, plan.alias, plan.collection);
-      await swapAlias(connection, plan.alias, plan.collection);
+      assert.equal(await replacedBy(connection, plan.alias, plan.collection), undefined);
+      const replaced = old === undefined ? [] : [old];
+      await swapAlias(connection, plan.alias, plan.collection, { replaced });
+      await swapAlias(connection, plan.alias, plan.collection, { replaced });
       assert.equal(await connection.aliasTarget(collection), plan.collection);
       await assertHolds(url, collection, documents);
     }

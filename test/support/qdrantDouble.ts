@@ -46,6 +46,8 @@ export class QdrantDouble {
   readonly store = new QdrantStore();
   readonly requests: SeenRequest[] = [];
   readonly apiKey: string | undefined;
+  /** What it says it is. */
+  version = '1.18.3';
   /** Largest number of requests in work at once. */
   maxInFlight = 0;
   #server: Server;
@@ -164,7 +166,7 @@ export class QdrantDouble {
       ...string[],
     ];
     const action = `${method} ${rest.join('/')}`;
-    if (root === '') return { title: 'qdrant - vector search engine', version: '1.18.3' };
+    if (root === '') return { title: 'qdrant - vector search engine', version: this.version };
     if (root === 'aliases')
       return {
         aliases: [...store.aliases].map(([alias_name, collection_name]) => ({ alias_name, collection_name })),

@@ -104,9 +104,10 @@ export const JobSchema = Type.Object(
       Type.Object(
         {
           collection: Type.String({
-            description: 'Where points are written; aside, while it replaces another.',
+            description:
+              'Where points are written: what an alias stood for when the job was accepted; aside, while it replaces another.',
           }),
-          finished: Type.Boolean({ description: 'Nothing is left to restore or to swap.' }),
+          finished: Type.Boolean({ description: 'Nothing is left to restore, to swap or to look at.' }),
           waiting: nullable(
             Type.Object(
               { reason: Type.String(), since: Type.String() },

@@ -29,14 +29,16 @@ export interface RetryEvent {
 }
 
 /**
- * `sinkDeferred`: indexing is about to be put off. `sinkWaits`: the destination takes nothing now, and why.
- * `sinkFinished`: nothing is left to restore or to swap, or the destination refuses it for good (`error`). `run` is the
- * ingestion that they are of: one that comes late must not be taken for the next one's, which may go elsewhere.
+ * `sinkDeferred`: indexing is about to be put off. `sinkReplaces`: a collection is about to be replaced, and deleted.
+ * `sinkWaits`: the destination takes nothing now, and why. `sinkFinished`: nothing is left to restore or to swap, or the
+ * destination refuses it for good (`error`); `moved`: as in `SinkState`. `run` is the ingestion that they are of: one that
+ * comes late must not be taken for the next one's, which may go elsewhere.
  */
 export type SinkEvent =
   | { type: 'sinkDeferred'; run: number; hnswM: number }
+  | { type: 'sinkReplaces'; run: number; collection: string }
   | { type: 'sinkWaits'; run: number; reason: string }
-  | { type: 'sinkFinished'; run: number; error?: DocumentError };
+  | { type: 'sinkFinished'; run: number; error?: DocumentError; moved?: string };
 
 export interface IngestEvent {
   type: 'ingest';

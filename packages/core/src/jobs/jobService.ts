@@ -29,8 +29,8 @@ import type {
   SubmitInput,
   Viewer,
 } from './serviceTypes.ts';
+import { settleSink } from './sinkFinish.ts';
 import { makeSink, planSink } from './sinkPlan.ts';
-import { settleSink } from './sinkStage.ts';
 import { openSource } from './sources.ts';
 import { applyToJob, isEnded } from './stateMachine.ts';
 

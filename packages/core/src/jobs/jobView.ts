@@ -59,10 +59,16 @@ function webhookView({ url, delivery }: WebhookState): JobView['webhook'] {
 }
 
 function warningsOf(job: JobRecord): JobView['warnings'] {
-  if (job.truncated === 0) return [];
-  const who = job.truncated === 1 ? '1 document was' : `${job.truncated} documents were`;
-  const message = `${who} longer than a text may be and got cut: to the length of the model, or to MAX_BULK_TEXT_TOKENS.`;
-  return [{ code: 'truncated', message }];
+  const { truncated, sink } = job;
+  return [
+    ...(truncated > 0 ? [{ code: 'truncated', message: truncatedMessage(truncated) }] : []),
+    ...(sink?.moved === undefined ? [] : [{ code: 'collection_moved', message: sink.moved }]),
+  ];
+}
+
+function truncatedMessage(truncated: number): string {
+  const who = truncated === 1 ? '1 document was' : `${truncated} documents were`;
+  return `${who} longer than a text may be and got cut: to the length of the model, or to MAX_BULK_TEXT_TOKENS.`;
 }
 
 function isoOrNull(ms: number | undefined): string | null {

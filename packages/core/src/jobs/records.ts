@@ -89,16 +89,20 @@ export interface SinkCounts {
 export interface SinkState {
   /** Counts the ingestions of the job. A shard is written if it was written in this one. */
   run: number;
-  /** Where points are written: aside, while a replacement is built. */
+  /** Where points are written: no alias, unless it became one meanwhile; aside, while a replacement is built. */
   collection: string;
   /** The name that is to point to `collection` at the end. */
   alias?: string;
+  /** What stood behind `alias` before, made by earlier replacements, and goes at the end. */
+  replaced?: readonly string[];
   /** `toDefer` until the first shard is written; `deferred` until the graph's edges are `hnswM` again. */
   indexing: 'asIs' | 'toDefer' | 'deferred';
   hnswM?: number;
   /** Why nothing goes on there now, and since when; absent while it goes on. */
   waiting?: { reason: string; sinceMs: number };
-  /** Nothing is left to restore or to swap. A job with a destination does not complete before. */
+  /** The name that was asked for does not lead to `collection` any more: what to say of it. */
+  moved?: string;
+  /** Nothing is left to restore, to swap or to look at. A job with a destination does not complete before. */
   finished: boolean;
   counts: SinkCounts;
 }

@@ -67,7 +67,8 @@ export async function makeSink(
       collection: collection.collection,
       ...(swaps && { alias: collection.alias }),
       indexing: defers ? 'toDefer' : 'asIs',
-      finished: !defers && !swaps,
+      // Where nothing was put off, it is still seen at the end whether the name means the same collection.
+      finished: false,
       counts: NO_SINK_COUNTS,
     },
     undo: async () => {

@@ -1,15 +1,9 @@
 import { TrivecError } from '../errors.ts';
 import type { LedgerStore } from '../ledger/ledgerStore.ts';
 import type { ShardPointer } from '../queue/workQueue.ts';
-import type { RequestOptions, SinkObserver } from '../sinks/qdrant/client.ts';
-import { isKeyRefused } from '../sinks/qdrant/failure.ts';
-import {
-  deferIndexing,
-  dropReplacement,
-  readHnswM,
-  restoreIndexing,
-  swapAlias,
-} from '../sinks/qdrant/lifecycle.ts';
+import type { SinkObserver } from '../sinks/qdrant/client.ts';
+import { isKeyRefused, isRefusal } from '../sinks/qdrant/failure.ts';
+import { deferIndexing, readHnswM, restoreIndexing } from '../sinks/qdrant/lifecycle.ts';
 import type { QdrantSink } from '../sinks/qdrant/open.ts';
 import type { WriteReport } from '../sinks/qdrant/writer.ts';
 import type { BlobStore } from '../storage/blobStore.ts';
@@ -17,13 +11,8 @@ import type { Logger } from '../telemetry/logger.ts';
 import { serializeErrors } from './errorsList.ts';
 import { attemptKeys } from './keys.ts';
 import { Ledger, type LedgerResult } from './ledger.ts';
-import {
-  type DocumentError,
-  isWritten,
-  type JobRecord,
-  type ShardRecord,
-  type SinkState,
-} from './records.ts';
+import { type DocumentError, isWritten, type JobRecord, type ShardRecord } from './records.ts';
+import { finishSink } from './sinkFinish.ts';
 import { SinkStalls } from './sinkStalls.ts';
 import { lostShard, NOTHING_TO_WRITE, waitForKey } from './sinkWrite.ts';
 import type { SinkWriter } from './sinkWriter.ts';
@@ -163,11 +152,6 @@ async function write(
   }
 }
 
-/** What another try would only get again. */
-function isRefusal(error: unknown): error is TrivecError {
-  return error instanceof TrivecError && error.code === 'sink_rejected' && !isKeyRefused(error);
-}
-
 /** The job's id, with the number of the ingestion from the second on: points of an earlier one are told apart. */
 function markOf({ id, sink }: JobRecord): string {
   return sink!.run === 1 ? id : `${id}.${sink!.run}`;
@@ -221,62 +205,4 @@ async function deferOnce(
   // Finished or cancelled in between, by someone who thought that this process was dead.
   if (current?.sink === undefined || current.sink.finished || current.sink.run !== run)
     await restoreIndexing(sink.connection, collection, hnswM);
-}
-
-/** Puts the destination of an ended job in order, now. Throws `sink_unavailable`. */
-export async function settleSink(
-  deps: Pick<SinkStageDeps, 'ledger' | 'sink' | 'logger'>,
-  jobId: string,
-): Promise<void> {
-  const job = await deps.ledger.readJob(jobId);
-  if (job !== undefined && isEnded(job))
-    await finishSink(deps, new Ledger(deps.ledger), job, new AbortController().signal);
-}
-
-/**
- * Restores what was put off and swaps the alias, when all is written; of a cancelled job only the first, and a
- * replacement that will never be finished goes. Each step may be done again.
- */
-async function finishSink(
-  {
-    sink: { connection },
-    logger,
-    observer,
-    stalls,
-  }: Pick<SinkStageDeps, 'sink' | 'logger' | 'observer'> & Partial<Pick<WritingDeps, 'stalls'>>,
-  ledger: Ledger,
-  job: JobRecord,
-  signal: AbortSignal,
-): Promise<void> {
-  const { sink } = job;
-  if (sink === undefined || sink.finished) return;
-  if (!isEnded(job) && job.shards.written < job.shards.total) return;
-  signal.throwIfAborted();
-  const dropped = isEnded(job) && sink.alias !== undefined;
-  let refusal: TrivecError | undefined;
-  try {
-    if (dropped) await dropReplacement(connection, sink.alias!, sink.collection, { signal, observer });
-    else await complete(connection, sink, isEnded(job), { signal, observer });
-  } catch (error) {
-    if (!isRefusal(error)) throw error;
-    refusal = error;
-  }
-  await stalls?.settled();
-  const result = await ledger.applyToJob(job.id, {
-    type: 'sinkFinished',
-    run: sink.run,
-    ...(refusal && { error: { id: '', code: refusal.code, message: refusal.message } }),
-  });
-  if (result.ok) logger.info({ jobId: job.id, collection: sink.collection, dropped }, 'destination in order');
-}
-
-async function complete(
-  connection: QdrantSink['connection'],
-  { collection, alias, indexing, hnswM }: SinkState,
-  ended: boolean,
-  options: RequestOptions,
-): Promise<void> {
-  if (indexing === 'deferred' && hnswM !== undefined)
-    await restoreIndexing(connection, collection, hnswM, options);
-  if (alias !== undefined && !ended) await swapAlias(connection, alias, collection, options);
 }

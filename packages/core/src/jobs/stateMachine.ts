@@ -78,11 +78,17 @@ function decideJob(job: JobRecord, event: JobEvent, nowMs: number): Transition {
         status: job.startedAtMs === undefined ? 'queued' : 'running',
       });
     case 'cancel':
-      return changed({ ...withoutReason(job), status: 'cancelled', finishedAtMs: nowMs });
+      return changed({ ...withoutReason(inOrder(job)), status: 'cancelled', finishedAtMs: nowMs });
     case 'sinkDeferred':
       if (job.sink?.indexing !== 'toDefer') return refuse('no_sink');
       if (job.sink.run !== event.run) return refuse('other_run');
       return changed({ ...job, sink: { ...job.sink, indexing: 'deferred', hnswM: event.hnswM } });
+    case 'sinkReplaces': {
+      if (job.sink === undefined || job.sink.finished) return refuse('no_sink');
+      if (job.sink.run !== event.run) return refuse('other_run');
+      const replaced = [...new Set([...(job.sink.replaced ?? []), event.collection])];
+      return changed({ ...job, sink: { ...job.sink, replaced } });
+    }
     case 'sinkWaits':
       return waitForSink(job, event, nowMs);
   }
@@ -99,6 +105,12 @@ function waitForSink(
   if (job.sink.waiting?.reason === reason) return refuse('already_waiting');
   const sinceMs = job.sink.waiting?.sinceMs ?? nowMs;
   return changed({ ...job, sink: { ...job.sink, waiting: { reason, sinceMs } } });
+}
+
+/** Where nothing was put off or built aside, a cancelled job leaves nothing to do. */
+function inOrder(job: JobRecord): JobRecord {
+  if (job.sink === undefined || job.sink.alias !== undefined || job.sink.indexing !== 'asIs') return job;
+  return { ...job, sink: { ...job.sink, finished: true } };
 }
 
 function noLongerWaiting({ waiting: _, ...sink }: SinkState): SinkState {
@@ -162,14 +174,14 @@ function ingest(job: JobRecord, { destination, sink }: IngestEvent, nowMs: numbe
 
 function finishSink(
   job: JobRecord,
-  { run, error }: Extract<SinkEvent, { type: 'sinkFinished' }>,
+  { run, error, moved }: Extract<SinkEvent, { type: 'sinkFinished' }>,
   nowMs: number,
 ): Transition {
   if (job.sink === undefined || job.sink.finished) return refuse('no_sink');
   if (job.sink.run !== run) return refuse('other_run');
   const next: JobRecord = {
     ...job,
-    sink: { ...noLongerWaiting(job.sink), finished: true },
+    sink: { ...noLongerWaiting(job.sink), finished: true, ...(moved !== undefined && { moved }) },
     errors: [...(error ? [error] : []), ...job.errors].slice(0, SHOWN_ERRORS),
   };
   return changed(isEnded(job) ? next : closeIfDone(next, nowMs));

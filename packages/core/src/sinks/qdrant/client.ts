@@ -86,6 +86,18 @@ export class QdrantConnection {
     return this.#limit.current;
   }
 
+  /** As the server says it; undefined where what answers says none. */
+  async version(options: RequestOptions = {}): Promise<string | undefined> {
+    try {
+      const info = await this.#managed(() => this.#client.versionInfo(), options);
+      return typeof info?.version === 'string' ? info.version : undefined;
+    } catch (error) {
+      // A proxy that lets only some paths through.
+      if (error instanceof QdrantFailure && !error.retryable) return undefined;
+      throw error;
+    }
+  }
+
   /** The configuration behind a collection's name or alias; undefined where there is neither. */
   async collectionConfig(name: string, options: RequestOptions = {}): Promise<CollectionConfig | undefined> {
     return this.#orMissing(() => this.#client.getCollection(name).then((info) => info.config), options);

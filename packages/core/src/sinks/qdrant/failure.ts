@@ -35,6 +35,11 @@ export function isKeyRefused(error: unknown): error is QdrantFailure {
   return error instanceof QdrantFailure && (error.httpStatus === 401 || error.httpStatus === 403);
 }
 
+/** What another try would only get again. */
+export function isRefusal(error: unknown): error is TrivecError {
+  return error instanceof TrivecError && error.code === 'sink_rejected' && !isKeyRefused(error);
+}
+
 /** It takes requests and does not answer: a timeout was waited for already. */
 export function isTimeout({ httpStatus, overloaded }: QdrantFailure): boolean {
   return overloaded && httpStatus === undefined;

@@ -9,6 +9,7 @@ import {
   planCollection,
 } from './collection.ts';
 import type { QdrantDestination } from './destination.ts';
+import { requireVersion } from './version.ts';
 
 /** HNSW edges where a server does not say what it had before: Qdrant's own default. */
 const DEFAULT_HNSW_M = 16;
@@ -16,8 +17,9 @@ const DEFAULT_HNSW_M = 16;
 const CHECK_RETRIES = 1;
 
 /**
- * Reads the server and says what to do; changes nothing. Throws `collection_conflict`, `sink_unavailable`
- * (at once, more or less: someone waits), `sink_rejected` (the key).
+ * Reads the server and says what to do; changes nothing. An alias is looked up once, here: all points go to what it
+ * stands for now. Throws `collection_conflict`, `invalid_request` (a server that is too old), `sink_unavailable` (at once,
+ * more or less: someone waits), `sink_rejected` (the key).
  */
 export async function checkCollection(
   connection: QdrantConnection,
@@ -25,10 +27,34 @@ export async function checkCollection(
   rules: CollectionRules,
   jobId: string,
 ): Promise<CollectionPlan> {
+  const options = { retries: CHECK_RETRIES };
   const { collection } = destination;
-  const existing = await connection.collectionConfig(collection, { retries: CHECK_RETRIES });
-  await connection.checkUpserts(collection, { retries: CHECK_RETRIES });
-  return planCollection(destination, rules, existing, jobId);
+  const { description, wire } = connection;
+  requireVersion(await connection.version(options), rules, { description, grpc: wire === 'protobuf' });
+  const meant = (await connection.aliasTarget(collection, options)) ?? collection;
+  const existing = await connection.collectionConfig(meant, options);
+  await connection.checkUpserts(collection, options);
+  const plan = planCollection(destination, rules, existing, jobId);
+  return plan.action === 'use' ? { ...plan, collection: meant } : plan;
+}
+
+/**
+ * What to say where the name that a job was given has come to mean another collection than the job wrote to; undefined
+ * where it has not.
+ */
+export async function movedAway(
+  connection: QdrantConnection,
+  name: string,
+  collection: string,
+  options: RequestOptions = {},
+): Promise<string | undefined> {
+  const target = await connection.aliasTarget(name, options);
+  if ((target ?? name) === collection) return undefined;
+  const again = 'Send the results once more (POST /jobs/ID/ingest) if they are to be there.';
+  if (name === collection)
+    return `Collection ${name} was replaced by an alias of ${target} while the job wrote to it; what was written before went with it. ${again}`;
+  const now = target === undefined ? 'is gone' : `stands for ${target}`;
+  return `The job wrote to ${collection}, which the alias ${name} stood for when it began; ${name} ${now} now. ${again}`;
 }
 
 /** Makes what the plan asks for. Again is harmless; true if this call made the collection. */
@@ -82,35 +108,53 @@ export async function restoreIndexing(
 }
 
 /**
+ * What an earlier replacement left behind the alias: to be deleted when another stands there, and to be written down before
+ * that, because afterwards nobody knows of it.
+ */
+export async function replacedBy(
+  connection: QdrantConnection,
+  alias: string,
+  collection: string,
+  options: RequestOptions = {},
+): Promise<string | undefined> {
+  const previous = await connection.aliasTarget(alias, options);
+  return previous !== undefined && previous !== collection && isAsideOf(previous, alias)
+    ? previous
+    : undefined;
+}
+
+/**
  * Puts a finished replacement behind the name that was asked for. From one alias to another it is one step
  * for searchers. A collection of that very name must go first, because Qdrant has one namespace for both:
- * then searches fail for a moment. What an earlier replacement left behind is deleted; so is this one, where another
+ * then searches fail for a moment. What it replaces, by `replacedBy`, is deleted; so is this one, where another
  * replacement of the same name was swapped in at the same moment. Again is harmless.
  */
 export async function swapAlias(
   connection: QdrantConnection,
   alias: string,
   collection: string,
-  options: RequestOptions = {},
+  { replaced = [], ...options }: RequestOptions & { replaced?: readonly string[] } = {},
 ): Promise<void> {
   const previous = await connection.aliasTarget(alias, options);
   if (previous !== collection) {
     if (previous === undefined) await connection.deleteCollection(alias, options);
     await connection.setAlias(alias, collection, options);
-    if (previous !== undefined && isAsideOf(previous, alias))
-      await connection.deleteCollection(previous, options);
   }
   const now = await connection.aliasTarget(alias, options);
+  for (const old of replaced) if (old !== now) await connection.deleteCollection(old, options);
   if (now !== undefined && now !== collection) await connection.deleteCollection(collection, options);
 }
 
-/** A replacement that will not be finished goes, unless it stands behind its alias already. Again is harmless. */
+/**
+ * A replacement that will not be finished goes, unless it stands behind its alias already; then what it replaces does. Again
+ * is harmless.
+ */
 export async function dropReplacement(
   connection: QdrantConnection,
   alias: string,
   collection: string,
-  options: RequestOptions = {},
+  { replaced = [], ...options }: RequestOptions & { replaced?: readonly string[] } = {},
 ): Promise<void> {
-  if ((await connection.aliasTarget(alias, options)) !== collection)
-    await connection.deleteCollection(collection, options);
+  const gone = (await connection.aliasTarget(alias, options)) === collection ? replaced : [collection];
+  for (const each of gone) await connection.deleteCollection(each, options);
 }

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { TrivecError } from '@trivec/core/errors';
+import { Ledger } from '@trivec/core/jobs/ledger';
+import { settleSink } from '@trivec/core/jobs/sinkFinish';
+import { NO_SINK_COUNTS } from '@trivec/core/jobs/sinkPlan';
+import { runSinkShard, type SinkStageDeps } from '@trivec/core/jobs/sinkStage';
+import { NOTHING_TO_WRITE } from '@trivec/core/jobs/sinkWrite';
+import { resolveDestination } from '@trivec/core/sinks/qdrant/destination';
+import { documents, jobRig } from '../../support/jobRig.ts';
+
+const ALIAS = 'docs';
+const [OLD, NEW] = [`${ALIAS}__trivec_old`, `${ALIAS}__trivec_new`];
+
+/** A replacement that is written, and whose alias is set, when its worker dies: `alive` brings the next one. */
+async function killedAfterTheSwap() {
+  const rig = jobRig();
+  const { id } = await rig.submit(documents(3));
+  await rig.drain();
+  const destination = resolveDestination({ type: 'qdrant', collection: ALIAS, ifExists: 'replace' });
+  const sink = {
+    collection: NEW,
+    alias: ALIAS,
+    indexing: 'asIs',
+    finished: false,
+    counts: NO_SINK_COUNTS,
+  } as const;
+  assert.ok((await new Ledger(rig.ledger).applyToJob(id, { type: 'ingest', destination, sink })).ok);
+  const aliases = new Map([[ALIAS, OLD]]);
+  const deleted: string[] = [];
+  let alive = false;
+  const connection = {
+    aliasTarget: async (alias: string) => aliases.get(alias),
+    setAlias: async (alias: string, collection: string) => {
+      aliases.set(alias, collection);
+    },
+    deleteCollection: async (name: string) => {
+      if (!alive) throw new TrivecError('shutting_down', 'killed');
+      deleted.push(name);
+    },
+  };
+  const deps = {
+    ledger: rig.ledger,
+    storage: rig.storage,
+    sink: { connection } as unknown as SinkStageDeps['sink'],
+    writer: { write: async () => ({ ...NOTHING_TO_WRITE, documents: 3 }), close: async () => undefined },
+    logger: rig.logger,
+  };
+  const run = () => runSinkShard(deps, { jobId: id, ordinal: 0 }, new AbortController().signal);
+  await assert.rejects(run(), { code: 'shutting_down' });
+  assert.equal(aliases.get(ALIAS), NEW);
+  alive = true;
+  return { rig, id, run, deps, aliases, deleted };
+}
+
+test('what a replacement replaced goes, also when the worker dies between swap and deletion', async () => {
+  const { rig, id, run, deleted } = await killedAfterTheSwap();
+  assert.deepEqual(await run(), { written: false, reason: 'already_written' });
+  assert.deepEqual(deleted, [OLD]);
+  const job = await rig.job(id);
+  assert.deepEqual([job.status, job.sink?.finished], ['completed', true]);
+});
+
+test('the same, when the job is cancelled then: its replacement stands already, and stays', async () => {
+  const { rig, id, deps, aliases, deleted } = await killedAfterTheSwap();
+  assert.ok((await new Ledger(rig.ledger).applyToJob(id, { type: 'cancel' })).ok);
+  await settleSink(deps, id);
+  assert.deepEqual([deleted, aliases.get(ALIAS)], [[OLD], NEW]);
+  assert.equal((await rig.job(id)).sink?.finished, true);
+});
