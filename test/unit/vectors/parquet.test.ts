@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { emptyColumns } from '@trivec/core/vectors/arrow';
 import { parquetFile } from '@trivec/core/vectors/parquet';
+import { ParquetFooter } from '@trivec/core/vectors/parquetFooter';
 import { columnsOf, type ResultColumns, type ResultRow } from '@trivec/core/vectors/resultColumns';
 import type { Output } from '@trivec/core/vectors/types';
 import { parquetMetadata, parquetReadObjects } from 'hyparquet';
+import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 
 const OUTPUTS: Output[] = ['dense', 'sparse', 'colbert'];
 const DIMS = { dense: 3, colbert: 2 };
@@ -89,4 +91,50 @@ test('a large shard is given out in pieces of bounded size', async () => {
   const largest = Math.max(...parts.map(({ length }) => length));
   assert.ok(largest < file.byteLength / 4);
   assert.equal(parquetMetadata(file).num_rows, 6n);
+});
+
+test('ColBERT bounds a row group, too', async () => {
+  const colbert = { rows: 100_000, dims: 2, data: new Float32Array(200_000).fill(0.5) };
+  const rows = Array.from({ length: 20 }, (_, i) => ({
+    ...row(i),
+    vectors: { ...row(i).vectors, colbert },
+  }));
+  const { parts, file } = await write([await columnsOf(rows, OUTPUTS, DIMS, { spans: true })]);
+  assert.ok(file.byteLength > 8_000_000);
+  assert.ok(parts.every(({ length }) => length < 5_000_000));
+  assert.equal(parquetMetadata(file).num_rows, 20n);
+});
+
+test('the footer that grows with the file is, byte for byte, the one that the library writes at its end', () => {
+  const schema = [
+    { name: 'schema', num_children: 1 },
+    { name: 'n', type: 'INT32' as const, repetition_type: 'REQUIRED' as const },
+  ];
+  for (const groups of [0, 1, 14, 15, 200]) {
+    const writer = new ByteWriter();
+    const kvMetadata = [{ key: 'model', value: 'fake' }];
+    const file = new ParquetWriter({ writer, schema, kvMetadata, createdBy: 'trivec', statistics: false });
+    const footer = new ParquetFooter();
+    for (let i = 0; i < groups; i++) {
+      file.write({
+        columnData: [{ name: 'n', data: Array.from({ length: 1 + i }, (_, k) => k) }],
+        rowGroupSize: 1 + i,
+      });
+      footer.add(file.row_groups.at(-1)!);
+    }
+    const dataBytes = writer.index;
+    file.finish();
+    const grown = footer.bytes({
+      version: 2,
+      schema,
+      num_rows: file.num_rows,
+      key_value_metadata: kvMetadata,
+      created_by: 'trivec',
+    });
+    assert.deepEqual(
+      Buffer.from(grown),
+      Buffer.from(writer.getBytes().subarray(dataBytes, -4)),
+      `${groups} groups`,
+    );
+  }
 });

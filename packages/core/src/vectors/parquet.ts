@@ -1,16 +1,21 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { SchemaElement } from 'hyparquet';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { TrivecError } from '../errors.ts';
+import { isTurnOver, nextTurn } from '../turns.ts';
+import { ParquetFooter } from './parquetFooter.ts';
 import type { ResultColumns } from './resultColumns.ts';
 
 export const PARQUET_TYPE = 'application/vnd.apache.parquet';
 
+/** `PAR1`, little-endian. */
+const MAGIC_NUMBER = 0x31524150;
 /**
  * Numbers of one row group: its encoder holds them as JavaScript numbers, with their levels, and keeps the thread for
- * some fifty milliseconds.
+ * some five milliseconds. With fewer, what the file says of each group would be too much for who reads it.
  */
-const VALUES_A_GROUP = 1 << 16;
+const NUMBERS_A_GROUP = 1 << 15;
+/** Bytes of ColBERT that take as long as one number: they are only copied. */
+const BYTES_A_NUMBER = 128;
 
 /**
  * One Parquet file of many shards, given out row group by row group. Columns are those of the Arrow stream: `id` string,
@@ -24,27 +29,34 @@ export async function* parquetFile(
   empty: ResultColumns,
   metadata: Record<string, string> = {},
 ): AsyncGenerator<Uint8Array> {
-  const out = new ByteWriter(VALUES_A_GROUP);
-  const file = new ParquetWriter({
-    writer: out,
-    schema: schemaOf(empty),
-    codec: 'UNCOMPRESSED',
-    statistics: false,
-    createdBy: 'trivec',
-    kvMetadata: Object.entries({
-      ...metadata,
-      ...(empty.colbert && { colbert_dims: String(empty.colbert.dims) }),
-    }).map(([key, value]) => ({ key, value })),
-  });
+  const out = new ByteWriter(4 * NUMBERS_A_GROUP);
+  const schema = schemaOf(empty);
+  const file = new ParquetWriter({ writer: out, schema, codec: 'UNCOMPRESSED', statistics: false });
+  const footer = new ParquetFooter();
   for await (const columns of shards)
     for (let begin = 0; begin < columns.length; ) {
       const end = groupEnd(columns, begin);
       file.write({ columnData: columnData(columns, empty, begin, end), rowGroupSize: end - begin });
+      for (const group of file.row_groups.splice(0)) footer.add(group);
+      file.pendingIndexes = [];
       yield take(out);
-      await nextTurn();
+      // Others wait for this thread, too: a fast reader must not keep it.
+      if (isTurnOver()) await nextTurn();
       begin = end;
     }
-  file.finish();
+  out.appendBytes(
+    footer.bytes({
+      version: 2,
+      schema,
+      num_rows: file.num_rows,
+      key_value_metadata: Object.entries({
+        ...metadata,
+        ...(empty.colbert && { colbert_dims: String(empty.colbert.dims) }),
+      }).map(([key, value]) => ({ key, value })),
+      created_by: 'trivec',
+    }),
+  );
+  out.appendUint32(MAGIC_NUMBER);
   yield take(out);
 }
 
@@ -55,18 +67,26 @@ function take(out: ByteWriter): Uint8Array {
   return bytes;
 }
 
-function groupEnd({ length, dense, sparse }: ResultColumns, begin: number): number {
+function groupEnd({ length, dense, sparse, colbert }: ResultColumns, begin: number): number {
+  const lengthAt = (offsets: Int32Array, row: number) => offsets[row + 1]! - offsets[row]!;
   let numbers = 0;
   for (let row = begin; row < length; row++) {
-    numbers += (dense?.dims ?? 0) + 2 * (sparse ? sparse.offsets[row + 1]! - sparse.offsets[row]! : 0);
-    if (numbers > VALUES_A_GROUP && row > begin) return row;
+    numbers += dense?.dims ?? 0;
+    if (sparse) numbers += 2 * lengthAt(sparse.offsets, row);
+    if (colbert) {
+      const bytes = lengthAt(colbert.offsets, row) * colbert.dims * colbert.values.BYTES_PER_ELEMENT;
+      numbers += bytes / BYTES_A_NUMBER;
+    }
+    if (numbers > NUMBERS_A_GROUP && row > begin) return row;
   }
   return length;
 }
 
 function columnData(columns: ResultColumns, empty: ResultColumns, begin: number, end: number) {
   const rows = <T>(at: (row: number) => T) => Array.from({ length: end - begin }, (_, i) => at(begin + i));
-  const plain = (name: string, data: unknown[]) => ({ name, data, encoding: 'PLAIN' as const });
+  const plain = (name: string, data: unknown[]) => {
+    return { name, data, encoding: 'PLAIN' as const, offsetIndex: false };
+  };
   const { spans, dense, sparse, colbert } = columns;
   const list = [
     plain(
