@@ -72,21 +72,20 @@ export class TcpProxy {
       socket.on('close', () => this.#connections.delete(socket));
     }
     const both = { client, server };
-    void this.#carry(client, server, both, 0);
-    void this.#carry(server, client, both, this.answerDelayMs);
+    void this.#carry(client, server, both);
+    void this.#carry(server, client, both);
   }
 
   async #carry(
     from: Socket,
     to: Socket,
     { client, server }: { client: Socket; server: Socket },
-    delayMs: number,
   ): Promise<void> {
     let frozen = false;
     try {
       for await (const bytes of from as AsyncIterable<Buffer>) {
         if (frozen) continue;
-        if (delayMs > 0) await sleep(delayMs);
+        if (from === server && this.answerDelayMs > 0) await sleep(this.answerDelayMs);
         const { fault, passed } = this.#draw(bytes.length) ?? { passed: bytes.length };
         if (fault?.kind === 'delay') await sleep(fault.ms);
         await send(to, bytes.subarray(0, passed));
