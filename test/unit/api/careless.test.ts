@@ -44,6 +44,19 @@ test('a job without a body, an id with a NUL and a wrong destination are told ap
   assertError(wrong, 400, 'invalid_request', /must be "qdrant"/, 'destination.type');
 });
 
+test('a collection whose name would be a step in a path, or no text, is refused; any other script is not', async (t) => {
+  const { post } = await apiRig(t);
+  for (const collection of ['.', '..', 'a/b', 'a\ud800']) {
+    const search = await post('/search', { query: 'a', collection });
+    assertError(search, 400, 'invalid_request', /must match pattern/, 'collection');
+    const destination = { type: 'qdrant', collection };
+    const job = await post('/jobs', { documents: [{ id: 1, text: 'a' }], destination });
+    assertError(job, 400, 'invalid_request', /must match pattern/, 'destination.collection');
+  }
+  for (const collection of ['...', '.a', '文書', '💥'])
+    assertError(await post('/search', { query: 'a', collection }), 400, 'invalid_request', /no Qdrant/);
+});
+
 test('a stop does not wait for an upload: it ends with 503, and nothing is left', async (t) => {
   const { app, jobs } = await apiRig(t, {
     env: { SHUTDOWN_TIMEOUT_MS: '20000', BODY_IDLE_TIMEOUT_MS: '20000' },

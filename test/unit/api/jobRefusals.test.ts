@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import test from 'node:test';
 import { apiRig, assertError } from '../../support/apiRig.ts';
 import { line, passages } from '../../support/jobLines.ts';
@@ -129,6 +131,22 @@ test('a refusal in the middle of an upload reaches its sender', async (t) => {
   assert.equal(response.status, 400);
   assert.equal(((await response.json()) as { error: { code: string } }).error.code, 'invalid_line');
   jobs.assertEmpty();
+});
+
+test('a sender of too large a JSON body may end it: the connection is there for its next request', async (t) => {
+  const { app } = await apiRig(t, { env: { MAX_BODY_BYTES: '1000' } });
+  const { port } = new URL(await app.listen({ host: '127.0.0.1', port: 0 }));
+  for (const path of ['/embeddings', '/tei/embed']) {
+    const socket = connect(Number(port), '127.0.0.1').setEncoding('utf8');
+    const head = 'Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 100000';
+    socket.write(`POST ${path} HTTP/1.1\r\n${head}\r\n\r\n`);
+    const [refusal] = await once(socket, 'data');
+    assert.match(refusal, /^HTTP\/1\.1 413 .*MAX_BODY_BYTES/s);
+    socket.write(`${' '.repeat(100_000)}GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+    const [answer] = await once(socket, 'data', { signal: AbortSignal.timeout(10_000) });
+    assert.match(answer, /^HTTP\/1\.1 200 /);
+    socket.destroy();
+  }
 });
 
 test('a sender that leaves in the middle leaves nothing', async (t) => {

@@ -219,6 +219,18 @@ test('the docs page loads from this server only, and all that it loads is there'
   assert.match((await get('/docs/json')).body, /"openapi":"3\.1\.0"/);
 });
 
+test('what is not there is 404, and another method 405, whatever else is wrong with the request', async (t) => {
+  const { get, request } = await apiRig(t);
+  for (const path of ['/docs/static/nothing.js', '/docs/static/..%2f..%2fpackage.json'])
+    assertError(await get(path), 404, 'not_found', /no such path/);
+  // The framework wants a type of whoever asks by QUERY, and a body within the limit.
+  const query = await request({ method: 'QUERY' as 'GET', url: '/jobs' });
+  assertError(query, 405, 'method_not_allowed', /it has GET, HEAD, POST/);
+  const large = { method: 'POST', url: '/nope', payload: Buffer.alloc(20 * 1024 ** 2, ' ') } as const;
+  const headers = { 'content-type': 'application/json' };
+  assertError(await request({ ...large, headers }), 404, 'not_found', /no such path/);
+});
+
 test('the OpenAPI document has a schema for every status', async (t) => {
   const { get } = await apiRig(t);
   const document = (await get('/openapi.json')).json();

@@ -3,6 +3,7 @@ import { type ErrorCode, TrivecError } from '@trivec/core/errors';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { type Load, OverloadedError } from '../admission.ts';
+import { stopUpload } from '../upload.ts';
 import { requestId } from './requests.ts';
 
 declare module 'fastify' {
@@ -28,12 +29,13 @@ export const errors = fp<ErrorOptions>(
     const routes = new RouteMethods();
     app.addHook('onRoute', ({ method, url }) => routes.add(method, url));
     app.setErrorHandler((error, request, reply) => {
-      sendError(fromAny(error, maxBodyBytes), request, reply);
+      sendError(readError(error, app, maxBodyBytes, request, reply), request, reply);
     });
     app.decorate('nothingHere', (request: FastifyRequest, reply: FastifyReply) => {
       const path = request.url.split('?', 1)[0] ?? '';
       const methods = routes.methodsAt(path);
-      if (methods.length === 0)
+      // A path below one of files has the method, and no file.
+      if (methods.length === 0 || methods.includes(request.method))
         return new TrivecError('not_found', 'There is no such path; GET /docs lists them.');
       reply.header('allow', methods.join(', '));
       const message = `${request.method} is not a method of this path; it has ${methods.join(', ')}.`;
@@ -95,12 +97,31 @@ export function speakErrors(
   { ownsPrefix = app.prefix !== '' }: { ownsPrefix?: boolean } = {},
 ): void {
   app.setErrorHandler((error, request, reply) =>
-    sendError(fromAny(error, maxBodyBytes), request, reply, speak),
+    sendError(readError(error, app, maxBodyBytes, request, reply), request, reply, speak),
   );
   if (!ownsPrefix) return;
   app.setNotFoundHandler((request, reply) =>
     sendError(app.nothingHere(request, reply), request, reply, speak),
   );
+}
+
+/** What went wrong, as ours. The sender of a body that is too large gets its answer before its connection is cut. */
+function readError(
+  error: unknown,
+  app: FastifyInstance,
+  maxBodyBytes: number,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): TrivecError {
+  if (error instanceof TrivecError) return error;
+  // What the framework has against a request matters less than that there is nothing it could reach.
+  if (request.is404) return app.nothingHere(request, reply);
+  if ((error as Partial<FastifyError>).code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
+    // Closed at once, what is still on its way would reset the connection, and with it the answer.
+    reply.removeHeader('connection');
+    stopUpload(request.raw);
+  }
+  return fromAny(error, maxBodyBytes);
 }
 
 /** What a client may read of an error. What happened inside is for the log. */

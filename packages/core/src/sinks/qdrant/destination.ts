@@ -22,11 +22,11 @@ const VectorNameSchema = Type.Optional(
   Type.String({ maxLength: 200, pattern: '^[^<>:"/\\\\|?*\\x00-\\x1f]*$' }),
 );
 
-/** Room for `__trivec_` and a job's id, within the 255 bytes that Qdrant allows. */
+/** Room for `__trivec_` and a job's id, within the 255 bytes that Qdrant allows. `.` and `..` would be steps in the path of a URL. */
 export const CollectionNameSchema = Type.String({
   minLength: 1,
   maxLength: 200,
-  pattern: '^[^<>:"/\\\\|?*\\x00-\\x1f]+$',
+  pattern: '^(?!\\.{1,2}$)[^<>:"/\\\\|?*\\x00-\\x1f\\ud800-\\udfff]+$',
   description: "A collection's name, or an alias.",
 });
 
