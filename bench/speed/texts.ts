@@ -60,10 +60,10 @@ export function packAsEngine(
   maxBatchTokens: number,
   costMs?: (shape: Shape) => number,
 ): number[][] {
-  const pool = lengths.map((tokens) => ({ tokens, enqueuedAtMs: 0 })).sort(byLength);
+  const pool = lengths.map((tokens) => ({ tokens, arrival: 0 })).sort(byLength);
   const batches: number[][] = [];
   while (pool.length > 0) {
-    const { from, to } = chooseBatch(pool, { maxBatchTokens, costMs, nowMs: 0, maxAgeMs: 1 });
+    const { from, to } = chooseBatch(pool, { maxBatchTokens, costMs, withLonger: false });
     batches.push(pool.splice(from, to - from).map(({ tokens }) => tokens));
   }
   return batches;

@@ -61,12 +61,12 @@ function paddingEfficiency(budget: number, maxTokens: number, cost: BatchCost): 
     // The normal quantile as a difference of powers (Joiner and Rosenblatt 1971), within 0.01.
     const quantile = 4.91 * (share ** 0.14 - (1 - share) ** 0.14);
     const tokens = Math.round(MEDIAN_TOKENS * Math.exp(DEVIATION * quantile));
-    return { tokens: Math.min(maxTokens, Math.max(3, tokens)), enqueuedAtMs: 0 };
+    return { tokens: Math.min(maxTokens, Math.max(3, tokens)), arrival: 0 };
   }).sort(byLength);
   const real = pool.reduce((sum, { tokens }) => sum + tokens, 0);
   let padded = 0;
   while (pool.length > 0) {
-    const { to } = chooseBatch(pool, { maxBatchTokens: budget, costMs, nowMs: 0, maxAgeMs: 1 });
+    const { to } = chooseBatch(pool, { maxBatchTokens: budget, costMs, withLonger: false });
     const batch = pool.splice(0, to);
     padded += batch[0]!.tokens * batch.length;
   }

@@ -6,7 +6,8 @@ import type { Lane } from './types.ts';
 export interface Waiting {
   /** Special tokens included, ≥ 1. */
   tokens: number;
-  enqueuedAtMs: number;
+  /** Number of its call, in the order in which calls came. */
+  arrival: number;
 }
 
 export interface PackOptions {
@@ -19,34 +20,32 @@ export interface PackOptions {
    * padding than the company saves; without it, where the bounds do.
    */
   costMs?: ((shape: Shape) => number) | undefined;
-  nowMs: number;
-  /** A text that has waited longer is in the next batch, whatever that costs in padding; 0 serves the oldest always. */
-  maxAgeMs: number;
+  /** May texts be with the first one that are longer: better company where few wait, more padding where many do. */
+  withLonger: boolean;
 }
 
 /** Longest first; of equals the one that came first. `chooseBatch` wants this order. */
 export function byLength(a: Waiting, b: Waiting): number {
-  return b.tokens - a.tokens || a.enqueuedAtMs - b.enqueuedAtMs;
+  return b.tokens - a.tokens || a.arrival - b.arrival;
 }
 
 /**
- * The texts of the next batch: neighbours in length, so that little is padded.
- * `sorted` is in the order of `byLength`. Starts from the longest (memory shows early, the rest fits ever better),
- * or around the oldest one where that has waited beyond `maxAgeMs`: then the neighbourhood that is worth most, in
- * real tokens a predicted millisecond, or without a prediction in real tokens.
- * Returns positions [from, to) in `sorted`; empty only for an empty pool.
+ * The texts of the next batch: neighbours in length, so that little is padded, whichever call they are of.
+ * The first among them is the longest text of the call that came first. So that call ends while later ones still have
+ * work for the device; had the longest of all its turn, all that is at hand would end at once and the device would wait
+ * for more. Around it the neighbourhood that is worth most: in real tokens a predicted millisecond, or without a
+ * prediction in real tokens.
+ * `sorted` is in the order of `byLength`. Returns positions [from, to) in it; empty only for an empty pool.
  */
 export function chooseBatch(sorted: readonly Waiting[], options: PackOptions): { from: number; to: number } {
-  const { nowMs, maxAgeMs } = options;
   if (sorted.length === 0) return { from: 0, to: 0 };
-  const oldest = indexOfOldest(sorted);
-  if (nowMs - sorted[oldest]!.enqueuedAtMs < maxAgeMs)
-    return { from: 0, to: bestEnd(sorted, 0, 0, options).to };
-  let best = { from: oldest, ...bestEnd(sorted, oldest, oldest, options) };
-  for (let from = oldest - 1; from >= 0 && endOf(sorted, from, options) > oldest; from--) {
-    const end = bestEnd(sorted, from, oldest, options);
-    if (end.worth > best.worth) best = { from, ...end };
-  }
+  const first = indexOfFirst(sorted);
+  let best = { from: first, ...bestEnd(sorted, first, first, options) };
+  if (options.withLonger)
+    for (let from = first - 1; from >= 0 && endOf(sorted, from, options) > first; from--) {
+      const end = bestEnd(sorted, from, first, options);
+      if (end.worth > best.worth) best = { from, ...end };
+    }
   return { from: best.from, to: best.to };
 }
 
@@ -73,10 +72,10 @@ function bestEnd(
   return best;
 }
 
-function indexOfOldest(items: readonly Waiting[]): number {
-  let oldest = 0;
-  for (let i = 1; i < items.length; i++) if (items[i]!.enqueuedAtMs < items[oldest]!.enqueuedAtMs) oldest = i;
-  return oldest;
+function indexOfFirst(items: readonly Waiting[]): number {
+  let first = 0;
+  for (let i = 1; i < items.length; i++) if (items[i]!.arrival < items[first]!.arrival) first = i;
+  return first;
 }
 
 /** How far a batch that starts at `from` reaches: its first text is its longest. */

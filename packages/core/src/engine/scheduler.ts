@@ -14,14 +14,11 @@ export interface SchedulerOptions extends BatchLimitOptions {
   probe: Int32Array;
   /** Part of the device's time that bulk gets while interactive work waits too. */
   bulkShare?: number;
-  /** A bulk text that has waited this long is in the next bulk batch. */
-  bulkMaxAgeMs?: number;
   /** Told once the device is gone for good. */
   onUnavailable?: (error: TrivecError) => void;
 }
 
 const BULK_SHARE = 0.2;
-const BULK_MAX_AGE_MS = 30_000;
 
 /** The next bulk batch, chosen while another one runs. */
 interface Prepared extends Batch {
@@ -48,6 +45,7 @@ export class Scheduler {
   #announcing: Promise<void> = Promise.resolve();
   /** Texts that died alone, until the device shows that it runs others. */
   #accused: { lane: Lane; item: Item; error: unknown }[] = [];
+  #arrivals = 0;
   #interactiveMsSinceBulk = 0;
   #lastBulkMs = 0;
   #pumping: Promise<void> | undefined;
@@ -74,9 +72,9 @@ export class Scheduler {
       call.fail(this.#refusal);
       return;
     }
-    const enqueuedAtMs = Date.now();
+    const arrival = this.#arrivals++;
     this.#lanes[call.lane].add(
-      texts.map((ids, i) => ({ tokens: ids.length, enqueuedAtMs, call, index: indexes[i]!, ids })),
+      texts.map((ids, i) => ({ tokens: ids.length, arrival, call, index: indexes[i]!, ids })),
     );
     if (call.lane === 'bulk' && this.#prepared?.isRest) {
       this.#unprepare();
@@ -161,9 +159,8 @@ export class Scheduler {
       maxBatchTokens: this.#limits.tokens,
       maxTexts: this.#limits.maxTexts,
       costMs: this.#limits.costMs,
-      nowMs: Date.now(),
-      // Whoever waits for an answer is served in turn; a corpus is packed for the least padding.
-      maxAgeMs: lane === 'interactive' ? 0 : (this.#options.bulkMaxAgeMs ?? BULK_MAX_AGE_MS),
+      // Few wait for an answer at once; of a corpus there is always enough.
+      withLonger: lane === 'interactive',
     });
   }
 
