@@ -1,19 +1,17 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PassThrough } from 'node:stream';
 import test, { after, before, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { JobView, SearchAnswer } from '../../apps/cli/src/apiTypes.ts';
-import { run } from '../../apps/cli/src/run.ts';
+import { TrivecClient } from '../../apps/cli/src/client.ts';
 import { startStandalone } from '../../apps/standalone/src/server.ts';
 import { type Config, loadConfig } from '../../packages/core/src/config.ts';
 import { createLogger } from '../../packages/core/src/telemetry/logger.ts';
-import { FakeHub } from '../support/fakeHub.ts';
+import { type Ran, runCli } from '../support/runCli.ts';
 
 const MAIN = fileURLToPath(new URL('../../apps/cli/src/main.ts', import.meta.url));
 const PASSAGES = fileURLToPath(new URL('../../examples/passages.ndjson', import.meta.url));
@@ -37,30 +35,8 @@ after(async () => {
   rmSync(base, { recursive: true, force: true });
 });
 
-interface Ran {
-  code: number;
-  out: string;
-  err: string;
-}
-
 /** One command line against the test's server, or wherever the arguments lead. */
-async function trivec(args: string[], config = serverConfig): Promise<Ran> {
-  const [out, err] = [new PassThrough(), new PassThrough()];
-  const [outText, errText] = [textOf(out), textOf(err)];
-  const code = await run(args, {
-    readConfig: () => config,
-    out: out as unknown as NodeJS.WriteStream,
-    err: err as unknown as NodeJS.WriteStream,
-  });
-  return { code, out: outText(), err: errText() };
-}
-
-function textOf(stream: PassThrough): () => string {
-  const chunks: Buffer[] = [];
-  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-  return () => Buffer.concat(chunks).toString();
-}
-
+const trivec = (args: string[], config = serverConfig) => runCli(args, config);
 const here = (...args: string[]) => trivec([...args, '--url', server.url]);
 
 function folder(t: TestContext): string {
@@ -109,6 +85,7 @@ test('a CSV to vectors in a folder: every row once, in order, with its payload s
   assert.deepEqual(Object.keys(lines[0]!), ['id', 'chunk', 'tokens', 'dense', 'sparse']);
   assert.equal((JSON.parse(readFileSync(join(out, 'vectors/job.json'), 'utf8')) as JobView).id, job.id);
   assert.equal(existsSync(join(out, 'vectors/errors.ndjson')), false);
+  assert.ok(ran.out.endsWith('}\n'));
 
   const found = await here('search', job.id, '7 bridges', '--json', '--limit', '1');
   assert.deepEqual(Object.keys((JSON.parse(found.out) as SearchAnswer).hits[0]!.payload!), ['title']);
@@ -159,54 +136,6 @@ test('models', async () => {
   assert.match(ran.err, /\(a stand-in\)/);
 });
 
-test('models: the catalog and what of it is here, without a server', async (t) => {
-  const config = loadConfig({
-    LOG_LEVEL: 'silent',
-    MODELS_DIR: fileURLToPath(new URL('../golden/models', import.meta.url)),
-    HF_HUB_CACHE: folder(t),
-    HF_HUB_OFFLINE: '1',
-  });
-  const listed = await trivec(['models'], config);
-  assert.match(listed.out, /trivec-mini +embedding +built in/);
-  assert.match(listed.out, /tiny-qwen3-reranker +reranker +MODELS_DIR +fp32/);
-  assert.match(listed.out, /BAAI\/bge-m3 +embedding +hub: BAAI\/bge-m3 +fp32 +1024 +8,192 +MIT/);
-  const checked = await trivec(['models', 'check', 'tiny-m3', '--json'], config);
-  const report = JSON.parse(checked.out);
-  assert.deepEqual(
-    [report.kind, report.outputs, report.denseDims, report.colbertDims, report.selfTest.outcome],
-    ['embedding', ['dense', 'sparse', 'colbert'], 32, 16, 'runs'],
-  );
-  assert.match(
-    (await trivec(['models', 'check', 'tiny-xlmr-reranker'], config)).out,
-    /self-test: .*two pairs/,
-  );
-  const missing = await trivec(['models', 'check', 'bge-m3'], config);
-  assert.equal(missing.code, 1);
-  assert.match(missing.err, /BAAI\/bge-m3 is not complete in .*HF_HUB_OFFLINE/);
-});
-
-test('models pull downloads into the cache', async (t) => {
-  const content = async (path: string) => ({
-    content: await readFile(new URL(`../golden/models/tiny-bert-mean/${path}`, import.meta.url)),
-  });
-  const hub = await FakeHub.start({
-    files: Object.fromEntries(
-      await Promise.all(
-        ['config.json', 'tokenizer.json', 'model.onnx', '1_Pooling/config.json'].map(
-          async (path) => [path, await content(path)] as const,
-        ),
-      ),
-    ),
-  });
-  t.after(() => hub.close());
-  const config = loadConfig({ LOG_LEVEL: 'silent', HF_HUB_CACHE: folder(t), HF_ENDPOINT: hub.url });
-  const pulled = await trivec(['models', 'pull', 'tiny/model'], config);
-  assert.equal(pulled.code, 0, pulled.err);
-  assert.match(pulled.err, /tiny\/model: embedding, fp32, dense/);
-  const checked = await trivec(['models', 'check', 'tiny/model'], config);
-  assert.match(checked.out, /pooling: +mean/);
-});
-
 test('what the server refuses is one line, with the line number of the file', async (t) => {
   const file = join(folder(t), 'in.csv');
   writeFileSync(file, 'id,text\na,"two\nlines"\na,again\n');
@@ -238,6 +167,39 @@ test('a file that is no document ends before a job is made; --skip-invalid goes 
   assert.match(ran.err, /1 record left out\. The first: Line 2/);
 });
 
+test('--out keeps the results of another job, unless --force', async (t) => {
+  const out = folder(t);
+  const file = join(folder(t), 'in.ndjson');
+  writeFileSync(file, '{"id":1,"text":"one"}\n');
+  const first = await embedded(t, file, '--out', out, '--format', 'arrow');
+  const again = await here('embed', file, '--out', out);
+  assert.equal(again.code, 1);
+  assert.equal(
+    again.err,
+    `trivec: ${out} has the results of job ${first.job.id}. Give another --out, or --force, which replaces them. (invalid_request, --out)\n`,
+  );
+  const same = await here('results', first.job.id, '--out', out);
+  assert.equal(same.code, 0, same.err);
+  assert.deepEqual(readdirSync(out).sort(), ['job.json', 'results.arrow', 'results.ndjson']);
+  const { job } = await embedded(t, file, '--out', out, '--force');
+  assert.deepEqual(readdirSync(out).sort(), ['job.json', 'results.ndjson'], 'nothing of the first job');
+  assert.equal((await here('watch', first.job.id, '--out', out)).code, 1);
+  assert.equal((JSON.parse(readFileSync(join(out, 'job.json'), 'utf8')) as JobView).id, job.id);
+});
+
+test('a check of options is no error in the log of the server', async (t) => {
+  const client = new TrivecClient(server.url);
+  const statuses = t.mock.method(globalThis, 'fetch');
+  await client.checkRequest({ outputs: ['dense'], 'chunking.maxTokens': 8 });
+  await assert.rejects(client.checkRequest({ outputs: ['x'] }), { code: 'unknown_output' });
+  const answers = await Promise.all(statuses.mock.calls.map(({ result }) => result));
+  assert.deepEqual(
+    answers.map((answer) => answer?.status),
+    [200, 400],
+  );
+  assert.deepEqual(await client.jobs(), { jobs: [], nextCursor: null });
+});
+
 test('wrong usage is exit code 2 and says what is wrong', async () => {
   for (const [args, message] of [
     [['search', 'x'], /search needs JOB_ID and a question/],
@@ -245,6 +207,8 @@ test('wrong usage is exit code 2 and says what is wrong', async () => {
     [['jobs', '--url', 'localhost:8080'], /http:\/\/ or https:\/\//],
     [['embed', 'x.csv', '--format', 'xml'], /Allowed choices are ndjson, arrow/],
     [['embd'], /unknown command 'embd'/],
+    [['models', 'lst'], /unknown command 'models lst'/],
+    [['models', '--url', 'http://x'], /unknown option.*\n.*`trivec models served` asks a server/],
   ] as const) {
     const ran = await trivec([...args]);
     assert.equal(ran.code, 2, args.join(' '));

@@ -32,7 +32,7 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
     .configureOutput({
       writeOut: (text) => context.out.write(text),
       writeErr: (text) => context.err.write(text),
-      outputError: (text, write) => write(text + npmHint(text, context.npm)),
+      outputError: (text, write) => write(text + npmHint(text, context.npm) + serverHint(text)),
     })
     .addHelpText('after', EXIT_CODES);
 
@@ -59,6 +59,8 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
       .choices(['ndjson', 'arrow', 'parquet'])
       .default('ndjson');
 
+  const force = () => new Option('--force', 'with --out: replace results of another job');
+
   command('embed', 'Embed a file: NDJSON, CSV, TSV (each also .gz) or Parquet.')
     .argument('<file>', 'one document a line or row; - reads a pipe')
     .option(
@@ -68,6 +70,7 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
     )
     .option('--model <name>', 'one that trivec models served lists (default: the server’s)')
     .option('--out <dir>', 'folder for results.ndjson, .arrow or .parquet, errors.ndjson and job.json')
+    .addOption(force())
     .addOption(format())
     .addOption(
       new Option('--input-format <format>', 'default: what the name says').choices([...INPUT_FORMATS]),
@@ -131,12 +134,14 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
   command('watch', 'Follow a job to its end.')
     .argument('<id>', 'of the job')
     .option('--out <dir>', 'then save its results there')
+    .addOption(force())
     .addOption(format())
     .action((id: string, options) => run(watch(context, id, options)));
 
   command('results', 'Save or print the vectors of a job, as far as it is.')
     .argument('<id>', 'of the job')
     .option('--out <dir>', 'folder to save them in (default: print them)')
+    .addOption(force())
     .addOption(format())
     .action((id: string, options) => run(results(context, id, options)));
 
@@ -184,8 +189,8 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
     .command('models')
     .description('List the models that have a name, and which of them are on this machine.')
     .usage('[options] [command]')
-    // Without a description it is not in the help: there for a mistyped command, which is no surplus argument.
-    .argument('[mistyped...]')
+    // For a mistyped command, which is no surplus argument; without a description it is not listed in the help.
+    .argument('[command...]')
     .option('--json', 'print JSON on stdout instead of text')
     .action(async ([mistyped]: string[], options, self: Command) => {
       if (mistyped !== undefined) unknownCommand(self, mistyped);
@@ -228,6 +233,12 @@ export function buildProgram(context: CommandContext, finish: (exitCode: number)
     );
 
   return program;
+}
+
+/** All commands but those of `models` have the options of a server. */
+function serverHint(error: string): string {
+  if (!/^error: unknown option '--(url|api-key|local)'/.test(error)) return '';
+  return 'This works on the files of this machine. `trivec models served` asks a server, and takes --url.\n';
 }
 
 function incomplete(program: Command): never {

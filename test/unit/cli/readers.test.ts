@@ -131,5 +131,6 @@ test('a file that is not there, a folder, a Parquet pipe', async (t) => {
     openRecords(path, { maxLineBytes: 1000, ...(format && { format }) });
   await assert.rejects(open(join(folder(t), 'none.csv')), { message: /^There is no file .*none\.csv\.$/ });
   await assert.rejects(open(folder(t), 'csv'), { message: /is a folder/ });
+  await assert.rejects(open(folder(t)), { message: /is a folder: give one file, NDJSON,.*cat .*\*\.ndjson/ });
   await assert.rejects(open('-', 'parquet'), { message: /cannot be read from a pipe/ });
 });

@@ -15,8 +15,9 @@ import {
 import { type FieldMapping, mappedFields } from '../fields.ts';
 import { formatBytes, formatCount, formatNumberOf } from '../format.ts';
 import { openProgress } from '../progress.ts';
-import { openRecords } from '../readers/open.ts';
+import { checkFile, openRecords } from '../readers/open.ts';
 import type { InputFormat, RecordFile } from '../readers/recordFile.ts';
+import { requireFree } from '../resultFiles.ts';
 import { documentLines, type UploadTally } from '../upload.ts';
 import { watchJob } from '../watch.ts';
 import { dryRunText, withUnsent } from './dryRun.ts';
@@ -28,6 +29,7 @@ export interface EmbedOptions extends CommonOptions {
   collection?: string;
   target?: string;
   out?: string;
+  force?: boolean;
   format: ResultFormat;
   inputFormat?: InputFormat;
   idField: string;
@@ -45,7 +47,10 @@ export interface EmbedOptions extends CommonOptions {
 }
 
 /** A file to a job to vectors in a folder. */
-export function embed(context: CommandContext, path: string, options: EmbedOptions): Promise<number> {
+export async function embed(context: CommandContext, path: string, options: EmbedOptions): Promise<number> {
+  // Before a server is looked for, or started.
+  await checkFile(path, options.inputFormat);
+  await requireFree(options);
   return withConnection(context, options, async (connection) => {
     if (options.detach && connection.inProcess) {
       throw new TrivecError(

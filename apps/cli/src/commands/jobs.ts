@@ -9,7 +9,7 @@ import {
   withConnection,
 } from '../context.ts';
 import { formatBytes, formatCount, formatDuration, formatNumberOf, formatTable } from '../format.ts';
-import { saveResults } from '../resultFiles.ts';
+import { requireFree, saveResults } from '../resultFiles.ts';
 import { describe, hasEnded, watchJob } from '../watch.ts';
 import { interrupted, resumeHint } from './embed.ts';
 import { exitCodeOf, reportEnd, summary } from './report.ts';
@@ -61,11 +61,13 @@ export function showJob(context: CommandContext, id: string, options: CommonOpti
 
 export interface WatchOptions extends CommonOptions {
   out?: string;
+  force?: boolean;
   format: ResultFormat;
 }
 
 /** Follows a job to its end. */
-export function watch(context: CommandContext, id: string, options: WatchOptions): Promise<number> {
+export async function watch(context: CommandContext, id: string, options: WatchOptions): Promise<number> {
+  await requireFree(options, id);
   return withConnection(context, options, async (connection) => {
     try {
       const job = await watchJob(connection.client, id, {
@@ -121,11 +123,13 @@ export function remove(context: CommandContext, id: string, options: CommonOptio
 
 export interface ResultsOptions extends CommonOptions {
   out?: string;
+  force?: boolean;
   format: ResultFormat;
 }
 
 /** The results so far, into a folder or onto stdout. */
-export function results(context: CommandContext, id: string, options: ResultsOptions): Promise<number> {
+export async function results(context: CommandContext, id: string, options: ResultsOptions): Promise<number> {
+  await requireFree(options, id);
   return withConnection(context, options, async ({ client }) => {
     const job = await client.job(id, context);
     if (!hasEnded(job)) {

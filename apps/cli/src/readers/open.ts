@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { pipeline, type Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { TrivecError } from '@trivec/core/errors';
@@ -26,14 +27,21 @@ const EXTENSIONS: Record<string, InputFormat> = {
   pq: 'parquet',
 };
 
+/** What can be told of a file by its name and kind, before anybody is asked to read it. Throws `invalid_request`. */
+export async function checkFile(path: string, format: InputFormat | undefined): Promise<void> {
+  if (path !== '-') await fileSize(path);
+  if (format === undefined) formatOf(path);
+}
+
 /** Opens a file by its name (`x.csv`, `x.ndjson.gz`, …), or a pipe by `-`. Nothing is read as a whole. */
 export async function openRecords(path: string, options: OpenOptions): Promise<RecordFile> {
+  // A folder is told as such before its name is.
+  const total = path === '-' ? undefined : await fileSize(path);
   const format = options.format ?? formatOf(path);
-  if (path === '-') {
+  if (total === undefined) {
     if (format === 'parquet') throw usage('A Parquet file cannot be read from a pipe; give its name.');
     return textFile(process.stdin, format, undefined, options.maxLineBytes);
   }
-  const total = await fileSize(path);
   if (format === 'parquet') return openParquet(path, options.fields);
   const file = createReadStream(path, { highWaterMark: 256 * 1024 });
   return textFile(file, format, { gzipped: /\.gz$/i.test(path), total }, options.maxLineBytes);
@@ -87,7 +95,10 @@ function textFile(
 async function fileSize(path: string): Promise<number> {
   try {
     const info = await stat(path);
-    if (info.isDirectory()) throw usage(`${path} is a folder; give one file.`);
+    if (info.isDirectory())
+      throw usage(
+        `${path} is a folder: give one file, NDJSON, CSV, TSV (each also .gz) or Parquet. Several NDJSON files go through a pipe: cat ${join(path, '*.ndjson')} | npx trivec embed - --input-format ndjson`,
+      );
     return info.size;
   } catch (error) {
     if (error instanceof TrivecError) throw error;
