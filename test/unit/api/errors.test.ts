@@ -66,6 +66,28 @@ test('an error that may heal says when to come back', async (t) => {
   assert.equal(response.headers['retry-after'], '3');
 });
 
+test('the log has the reason of what is away outside, of other refusals the code alone', async (t) => {
+  const lines: string[] = [];
+  const logger = createLogger(
+    { logLevel: 'warn' },
+    new Writable({ write: (chunk, _encoding, done) => done(void lines.push(String(chunk))) }),
+  );
+  const away = ['sink_unavailable', 'model_unavailable'] as const;
+  for (const code of away) {
+    const jobs = { list: () => Promise.reject(new TrivecError(code, 'It is away.')) } as never;
+    const { get } = await apiRig(t, { deps: { logger, jobs } });
+    assert.equal((await get('/jobs')).statusCode, 503);
+  }
+  const logged = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  assert.deepEqual(
+    logged.map(({ code, message }) => [code, message]),
+    [
+      ['sink_unavailable', 'It is away.'],
+      ['model_unavailable', undefined],
+    ],
+  );
+});
+
 test('requests are logged by method, route and status; no text, id or query reaches a log', async (t) => {
   const lines: string[] = [];
   const logger = createLogger(

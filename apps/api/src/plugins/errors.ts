@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { type ErrorCode, TrivecError } from '@trivec/core/errors';
+import { QdrantFailure } from '@trivec/core/sinks/qdrant/failure';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { type Load, OverloadedError } from '../admission.ts';
@@ -61,6 +62,14 @@ const native: ErrorSpeaker = (error, request) => ({
   body: errorBody(error, request.id),
 });
 
+/** What an operator can look after, elsewhere: the message has the address and the reason. */
+const OUTSIDE: ReadonlySet<ErrorCode> = new Set(['sink_unavailable', 'storage_unavailable', 'storage_full']);
+
+/** What Qdrant answered may repeat a text; what the network said does not. */
+function isSafeToLog(error: TrivecError): boolean {
+  return OUTSIDE.has(error.code) && !(error instanceof QdrantFailure && error.httpStatus !== undefined);
+}
+
 export function sendError(
   error: TrivecError,
   request: FastifyRequest,
@@ -69,7 +78,8 @@ export function sendError(
 ): void {
   const { code, status, retryAfterSeconds } = error;
   if (status === 500) request.log.error({ err: error.cause ?? error, code }, 'request failed');
-  else if (status > 500) request.log.warn({ code }, 'request refused');
+  else if (status > 500)
+    request.log.warn({ code, ...(isSafeToLog(error) && { message: error.message }) }, 'request refused');
   if (retryAfterSeconds !== undefined) reply.header('retry-after', String(retryAfterSeconds));
   if (error instanceof OverloadedError) reply.headers(loadHeaders(error.load));
   if (code === 'unauthorized') reply.header('www-authenticate', 'Bearer');
