@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { TrivecError } from '@trivec/core/errors';
 import { Ledger } from '@trivec/core/jobs/ledger';
+import type { SinkState } from '@trivec/core/jobs/records';
 import { settleSink } from '@trivec/core/jobs/sinkFinish';
 import { NO_SINK_COUNTS } from '@trivec/core/jobs/sinkPlan';
 import { runSinkShard, type SinkStageDeps } from '@trivec/core/jobs/sinkStage';
@@ -12,20 +13,30 @@ import { documents, jobRig } from '../../support/jobRig.ts';
 const ALIAS = 'docs';
 const [OLD, NEW] = [`${ALIAS}__trivec_old`, `${ALIAS}__trivec_new`];
 
-/** A replacement that is written, and whose alias is set, when its worker dies: `alive` brings the next one. */
-async function killedAfterTheSwap() {
+/** A completed job of one shard that is being sent to a destination. */
+async function ingesting(sink: Omit<SinkState, 'run' | 'indexing' | 'finished' | 'counts'>) {
   const rig = jobRig();
   const { id } = await rig.submit(documents(3));
   await rig.drain();
-  const destination = resolveDestination({ type: 'qdrant', collection: ALIAS, ifExists: 'replace' });
-  const sink = {
-    collection: NEW,
-    alias: ALIAS,
-    indexing: 'asIs',
-    finished: false,
-    counts: NO_SINK_COUNTS,
-  } as const;
-  assert.ok((await new Ledger(rig.ledger).applyToJob(id, { type: 'ingest', destination, sink })).ok);
+  const destination = resolveDestination({ type: 'qdrant', collection: ALIAS });
+  const state = { ...sink, indexing: 'asIs', finished: false, counts: NO_SINK_COUNTS } as const;
+  assert.ok((await new Ledger(rig.ledger).applyToJob(id, { type: 'ingest', destination, sink: state })).ok);
+  return { rig, id };
+}
+
+test('a job of which nothing was written ends without asking what its name stands for', async () => {
+  const { rig, id } = await ingesting({ collection: OLD });
+  const { ledger, storage, logger } = rig;
+  const writer = { write: async () => NOTHING_TO_WRITE, close: async () => undefined };
+  const deps = { ledger, storage, sink: {} as SinkStageDeps['sink'], writer, logger };
+  await runSinkShard(deps, { jobId: id, ordinal: 0 }, new AbortController().signal);
+  const job = await rig.job(id);
+  assert.deepEqual([job.status, job.sink?.finished], ['failed', true]);
+});
+
+/** A replacement that is written, and whose alias is set, when its worker dies: `alive` brings the next one. */
+async function killedAfterTheSwap() {
+  const { rig, id } = await ingesting({ collection: NEW, alias: ALIAS });
   const aliases = new Map([[ALIAS, OLD]]);
   const deleted: string[] = [];
   let alive = false;

@@ -58,7 +58,7 @@ export async function finishSink(
     if (dropped) await dropReplacement(connection, sink.alias!, sink.collection, { ...options, replaced });
     else if (sink.alias !== undefined) {
       if (!(await replace(connection, ledger, job.id, sink, options))) return;
-    } else if (!isEnded(job)) {
+    } else if (!isEnded(job) && job.counts.written > 0) {
       const { collection } = job.options.destination!;
       moved = await movedAway(connection, collection, sink.collection, options);
     }
