@@ -114,6 +114,8 @@ function requirement(
       return limit === '1' ? 'must not be empty' : `must have at least ${limit} characters`;
     case 'maxLength':
       return `must have at most ${limit} characters`;
+    case 'not':
+      return 'is a name that cannot be used';
     default:
       return message ?? 'is not valid';
   }

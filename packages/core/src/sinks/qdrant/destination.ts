@@ -22,11 +22,12 @@ const VectorNameSchema = Type.Optional(
   Type.String({ maxLength: 200, pattern: '^[^<>:"/\\\\|?*\\x00-\\x1f]*$' }),
 );
 
-/** Room for `__trivec_` and a job's id, within the 255 bytes that Qdrant allows. `.` and `..` would be steps in the path of a URL. */
+/** Room for `__trivec_` and a job's id, within the 255 bytes that Qdrant allows. `.` and `..` are steps in the path of a URL. */
 export const CollectionNameSchema = Type.String({
   minLength: 1,
   maxLength: 200,
-  pattern: '^(?!\\.{1,2}$)[^<>:"/\\\\|?*\\x00-\\x1f\\ud800-\\udfff]+$',
+  pattern: '^[^<>:"/\\\\|?*\\x00-\\x1f]+$',
+  not: { enum: ['.', '..'] },
   description: "A collection's name, or an alias.",
 });
 
