@@ -15,10 +15,18 @@ export function slopePerMinute(points: readonly Point[]): number {
   return (60 * points.reduce((sum, p) => sum + (p.seconds - time) * (p.value - value), 0)) / spread;
 }
 
-/** Of each minute from the start, the last one as far as it goes; NaN of one without points. */
-export function mediansPerMinute(points: readonly Point[]): number[] {
-  const minutes = Math.max(0, ...points.map(({ seconds }) => Math.floor(seconds / 60) + 1));
-  return Array.from({ length: minutes }, (_, minute) =>
-    median(points.filter(({ seconds }) => Math.floor(seconds / 60) === minute).map(({ value }) => value)),
+/** Of each period from the start, the last one as far as it goes; NaN of one without points. */
+export function mediansPer(periodSeconds: number, points: readonly Point[]): number[] {
+  const periodOf = ({ seconds }: Point) => Math.floor(seconds / periodSeconds);
+  const periods = Math.max(0, ...points.map((point) => periodOf(point) + 1));
+  return Array.from({ length: periods }, (_, period) =>
+    median(points.filter((point) => periodOf(point) === period).map(({ value }) => value)),
   );
+}
+
+/** Where a median is `least` or more away from the one before. */
+export function stepsOf(medians: readonly number[], least: number): { at: number; by: number }[] {
+  return medians
+    .map((value, at) => ({ at, by: at === 0 ? 0 : value - medians[at - 1]! }))
+    .filter(({ by }) => Math.abs(by) >= least);
 }

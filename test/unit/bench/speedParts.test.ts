@@ -7,7 +7,7 @@ import { makeTexts, requestOf, SCENARIOS, SURFACES, surfaceOf } from '../../../b
 import { failuresOf, summarize } from '../../../bench/load/summary.ts';
 import { readFlags, usageLine } from '../../../bench/speed/flags.ts';
 import { type CpuProfile, threadOf, timeByArea } from '../../../bench/speed/profile.ts';
-import { mediansPerMinute, slopePerMinute } from '../../../bench/speed/slope.ts';
+import { mediansPer, slopePerMinute, stepsOf } from '../../../bench/speed/slope.ts';
 import { textsOf, wholeWords } from '../../../bench/speed/words.ts';
 
 test('flags: defaults, values, lists, and what is refused', () => {
@@ -58,10 +58,16 @@ test('slope', () => {
   assert.equal(slopePerMinute(points.slice(0, 1)), 0);
 });
 
-test('medians of minutes', () => {
+test('medians of periods, and steps between them', () => {
   const points = [0, 30, 59, 60, 119, 200].map((seconds) => ({ seconds, value: seconds }));
-  assert.deepEqual(mediansPerMinute(points), [30, 60, Number.NaN, 200]);
-  assert.deepEqual(mediansPerMinute([]), []);
+  assert.deepEqual(mediansPer(60, points), [30, 60, Number.NaN, 200]);
+  assert.deepEqual(mediansPer(120, points), [59, 200]);
+  assert.deepEqual(mediansPer(60, []), []);
+  assert.deepEqual(stepsOf([10, 30, 31, 21, 12], 10), [
+    { at: 1, by: 20 },
+    { at: 3, by: -10 },
+  ]);
+  assert.deepEqual(stepsOf([10], 0.1), []);
 });
 
 test('a profile is cut to its window, and a sample counts for the innermost frame that is known', () => {
