@@ -1,13 +1,15 @@
 import { toTrivecError } from '@trivec/core/errors';
 import { passToSink } from '@trivec/core/jobs/enqueue';
+import { Prefetch } from '@trivec/core/jobs/prefetch';
 import { runShard } from '@trivec/core/jobs/shardRunner';
 import type { Consumer, ShardPointer } from '@trivec/core/queue/workQueue';
 import type { LaneDeps } from './lane.ts';
 
-/** Takes shards of the engine's fingerprint, `prefetchShards` at once: one runs while the next is prepared. */
+/** Takes shards of the engine's fingerprint, several at once: one runs while the next is prepared. */
 export function serveBulk(deps: LaneDeps): Promise<Consumer> {
   const { backend, config, engine, metrics, logger } = deps;
   const model = engine.model.name;
+  const prefetch = new Prefetch(config.prefetchShards);
   return backend.shardQueue(engine.model.fingerprint).consume(
     async ({ data }, signal) => {
       try {
@@ -18,6 +20,7 @@ export function serveBulk(deps: LaneDeps): Promise<Consumer> {
           metrics.twins.inc({ model }, outcome.twins);
           metrics.twinBytes.set(deps.texts.bytes);
           logger.debug({ ...data, ...outcome }, 'shard stored');
+          prefetch.noted(outcome);
           if (outcome.destination) await pass(data, outcome.destination.target);
         }
         metrics.shards.inc({ model, outcome: outcome.stored ? 'stored' : outcome.reason });
@@ -28,7 +31,7 @@ export function serveBulk(deps: LaneDeps): Promise<Consumer> {
         throw error;
       }
     },
-    { concurrency: config.prefetchShards },
+    { concurrency: () => prefetch.shards(engine.tokensPerSecond()) },
   );
 
   /** The shard is stored whatever happens here: the reconciler passes on what was not. */

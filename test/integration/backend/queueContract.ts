@@ -105,6 +105,29 @@ export function queueContract(backends: TestBackends): void {
     assert.deepEqual(await queue.counts(), EMPTY);
   });
 
+  test('how many items are taken at once is asked again after each', async () => {
+    const queue = await freshQueue();
+    await queue.add(items('a', 6));
+    let [atOnce, running, most, done] = [1, 0, 0, 0];
+    const release = Promise.withResolvers<void>();
+    const consumer = await queue.consume(
+      async () => {
+        most = Math.max(most, ++running);
+        if (done === 0) assert.equal(running, 1);
+        else await release.promise;
+        running--;
+        done++;
+        atOnce = 3;
+      },
+      { concurrency: () => atOnce },
+    );
+    await until(async () => running === 3, 'three at once');
+    release.resolve();
+    await until(async () => done === 6, 'all six');
+    assert.equal(most, 3);
+    await consumer.close();
+  });
+
   test('a retryable error brings the item back; any other ends it', async () => {
     const queue = await freshQueue();
     await queue.add(items('a', 2));

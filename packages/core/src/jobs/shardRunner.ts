@@ -36,6 +36,8 @@ export type ShardOutcome =
       embedded: number;
       failed: number;
       tokens: number;
+      /** Of the stored vectors; 0 where every document failed. */
+      resultBytes: number;
       /** Texts that another shard of the job had run. */
       twins: number;
       durationMs: number;
@@ -107,7 +109,7 @@ async function record(
   const recorded = await store(deps, job, shard, result, startedAtMs);
   if (!recorded.ok) return { stored: false, reason: recorded.reason };
   const durationMs = Date.now() - startedAtMs;
-  const { embedded, tokens } = result;
+  const { embedded, tokens, file } = result;
   const failed = shard.documents - embedded;
   const { ordinal, documents } = shard;
   deps.logger.debug({ jobId: job.id, ordinal, documents, failed, durationMs }, 'shard stored');
@@ -117,6 +119,7 @@ async function record(
     embedded,
     failed,
     tokens,
+    resultBytes: file?.byteLength ?? 0,
     twins: 0,
     durationMs,
     ...(destination && { destination }),

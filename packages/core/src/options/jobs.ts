@@ -66,9 +66,9 @@ export const JOBS_OPTIONS = {
   ),
   prefetchShards: option(
     'PREFETCH_SHARDS',
-    count(1, 64),
-    2,
-    'Shards a worker holds at once: one runs while the next is prepared.',
+    count(0, 64),
+    0,
+    'Shards a worker holds at once: one runs while the next is prepared. 0: two, more where the device needs less than two seconds for one and 256 MiB hold their vectors.',
   ),
   jobTextCacheMb: option(
     'JOB_TEXT_CACHE_MB',

@@ -68,9 +68,13 @@ export class BullmqWorkQueue<T> implements WorkQueue<T> {
     });
   }
 
-  consume(handler: QueueHandler<T>, { concurrency }: { concurrency: number }): Promise<Consumer> {
+  consume(
+    handler: QueueHandler<T>,
+    { concurrency }: { concurrency: number | (() => number) },
+  ): Promise<Consumer> {
     return this.#guard(async () => {
-      const consumer = new BullmqConsumer<T>(this.#name, handler, concurrency, this.#options, () =>
+      const itemsAtOnce = typeof concurrency === 'number' ? () => concurrency : concurrency;
+      const consumer = new BullmqConsumer<T>(this.#name, handler, itemsAtOnce, this.#options, () =>
         this.#consumers.delete(consumer),
       );
       this.#consumers.add(consumer);
@@ -130,6 +134,7 @@ export class BullmqWorkQueue<T> implements WorkQueue<T> {
 
 class BullmqConsumer<T> implements Consumer {
   readonly #handler: QueueHandler<T>;
+  readonly #itemsAtOnce: () => number;
   readonly #logger: Logger;
   readonly #opened: OpenedWorker<T>;
   /** More than one of an id: an item whose lock was lost can come back while it still runs here. */
@@ -141,14 +146,15 @@ class BullmqConsumer<T> implements Consumer {
   constructor(
     name: string,
     handler: QueueHandler<T>,
-    concurrency: number,
+    itemsAtOnce: () => number,
     options: BullmqQueueOptions,
     onClosed: () => void,
   ) {
     this.#handler = handler;
+    this.#itemsAtOnce = itemsAtOnce;
     this.#logger = options.logger;
     this.#onClosed = onClosed;
-    this.#opened = openWorker<T>(name, (job, token) => this.#process(job, token), concurrency, options);
+    this.#opened = openWorker<T>(name, (job, token) => this.#process(job, token), itemsAtOnce(), options);
   }
 
   async ready(): Promise<void> {
@@ -206,6 +212,7 @@ class BullmqConsumer<T> implements Consumer {
     } finally {
       this.#running.delete(run);
       this.#controllers.delete(held);
+      this.#opened.worker.concurrency = this.#itemsAtOnce();
     }
   }
 }

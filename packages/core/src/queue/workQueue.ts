@@ -29,7 +29,8 @@ export type QueueHandler<T> = (item: { id: string; data: T }, signal: AbortSigna
 
 export interface WorkQueue<T> {
   add(items: readonly QueueItem<T>[]): Promise<void>;
-  consume(handler: QueueHandler<T>, options: { concurrency: number }): Promise<Consumer>;
+  /** `concurrency`: items taken at once, ≥ 1; a function is asked again after each item. */
+  consume(handler: QueueHandler<T>, options: { concurrency: number | (() => number) }): Promise<Consumer>;
   /** Waiting items go; for an active one its handler's signal aborts with `cancelled`, when it runs in this process. */
   remove(ids: readonly string[]): Promise<void>;
   /** Ids that wait, are delayed or run, among those given. What a reconciler needs to know. */
