@@ -79,6 +79,12 @@ test('TEI: rerank, similarity, tokens, OpenAI paths', async (t) => {
   }
 });
 
+test('TEI: ids to decode are of one text or of several, never both', async (t) => {
+  const { post } = await apiRig(t);
+  for (const ids of [[1, [2]], [[1], 2], [2 ** 31], [[2 ** 31]]])
+    assert.equal((await post('/tei/decode', { ids })).statusCode, 422, JSON.stringify(ids));
+});
+
 test('TEI: its errors, statuses and headers', async (t) => {
   const { post, get, state } = await apiRig(t, { env: { MAX_INPUTS: '2' } });
   const cases: [string, object, number, string][] = [

@@ -13,6 +13,8 @@ import { locate } from './tokenPlaces.ts';
 
 const tags = ['tei'];
 
+const TokenIdSchema = Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 });
+
 export const teiTokens: Routes = async (app, { services: { config, models, calls } }) => {
   app.post(
     '/tokenize',
@@ -71,9 +73,7 @@ export const teiTokens: Routes = async (app, { services: { config, models, calls
         tags,
         body: Type.Object(
           {
-            ids: Type.Array(
-              Type.Union([Type.Integer({ minimum: 0 }), Type.Array(Type.Integer({ minimum: 0 }))]),
-            ),
+            ids: Type.Union([Type.Array(TokenIdSchema), Type.Array(Type.Array(TokenIdSchema))]),
             skip_special_tokens: Type.Optional(Type.Boolean()),
           },
           { additionalProperties: true },
