@@ -6,7 +6,7 @@
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { BatchLimits } from '@trivec/core/engine/batchLimits';
-import { CPU_BUDGETS } from '@trivec/core/engine/calibrate';
+import { CPU_BUDGETS, USUAL_CPU_BUDGET } from '@trivec/core/engine/calibrate';
 import { chooseBudget } from '@trivec/core/engine/chooseBudget';
 import { fitCost } from '@trivec/core/engine/costModel';
 import { sweep } from '@trivec/core/engine/sweep';
@@ -62,7 +62,7 @@ await withFolder(async (folder) => {
     { ...limits, budgets: CPU_BUDGETS },
   );
   const cost = fitCost(samples);
-  const budget = chooseBudget(samples, cost, limits);
+  const budget = chooseBudget(samples, cost, { ...limits, usualBudget: USUAL_CPU_BUDGET });
   const { costMs } = new BatchLimits({ maxBatchTokens: budget, time: { cost, maxMs: limits.maxBatchMs } });
   const sorted = lengths.toSorted((a, b) => b - a);
   const ways: Record<string, number[][]> = {

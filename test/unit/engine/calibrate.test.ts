@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { BatchLimits } from '@trivec/core/engine/batchLimits';
 import { CalibrationCache, type CalibrationKey } from '@trivec/core/engine/calibrationCache';
-import { chooseBudget } from '@trivec/core/engine/chooseBudget';
+import { type BudgetLimits, chooseBudget } from '@trivec/core/engine/chooseBudget';
 import { type BatchCost, fitCost, predictMs, textsWithin } from '@trivec/core/engine/costModel';
 import { startOn } from '@trivec/core/engine/engine';
 import { sweep } from '@trivec/core/engine/sweep';
@@ -99,6 +99,22 @@ test('of budgets that are as fast, the one that pads less is taken; none larger 
   assert.equal(chooseBudget(faster, fitCost(faster), { ...limits, fits }), 1024);
 });
 
+test('the usual budget is taken unless another is faster by more than runs differ', () => {
+  const timed = (ms: readonly number[]) =>
+    ms.map((each, i) => ({ count: 4 * 2 ** i, length: 128, ms: each }));
+  const chosen = (ms: readonly number[], more: Partial<BudgetLimits> = {}) =>
+    chooseBudget(timed(ms), fitCost(timed(ms)), {
+      maxTokens: 2048,
+      maxBatchMs: 500,
+      usualBudget: 1024,
+      ...more,
+    });
+  assert.equal(chosen([58, 125, 250, 500]), 1024);
+  assert.equal(chosen([40, 125, 250, 500]), 512);
+  assert.equal(chosen([62, 125, 190, 500]), 2048);
+  assert.equal(chosen([58, 125], { maxBatchMs: 100 }), 512);
+});
+
 test('batches are bounded in time as they really run, and in memory', () => {
   const limits = new BatchLimits({
     maxBatchTokens: 4096,
@@ -119,8 +135,7 @@ test('batches are bounded in time as they really run, and in memory', () => {
 const KEY: CalibrationKey = {
   fingerprint: 'f',
   device: 'cpu',
-  intraOpThreads: 2,
-  intraOpSpinning: false,
+  session: '{"intraOpNumThreads":2}',
   onnxruntime: '1',
   processor: 'p',
   maxBulkBatchMs: 500,
@@ -134,7 +149,10 @@ test('measurements are kept for the same model and machine; a broken or foreign 
   assert.equal(await cache.read(), undefined);
   await cache.write(measurements);
   assert.deepEqual(await new CalibrationCache(folder, { ...KEY }).read(), measurements);
-  assert.equal(await new CalibrationCache(folder, { ...KEY, intraOpThreads: 4 }).read(), undefined);
+  assert.equal(
+    await new CalibrationCache(folder, { ...KEY, session: '{"intraOpNumThreads":4}' }).read(),
+    undefined,
+  );
 
   const [name, ...others] = await readdir(join(folder, 'calibration'));
   assert.deepEqual(others, []);

@@ -92,7 +92,7 @@ test('neighbours in length keep padding low', () => {
   const lengths = Array.from({ length: 2000 }, (_, i) =>
     Math.round(Math.exp(4.8 + 0.9 * Math.sin(i * 12.9898))),
   );
-  const items = lengths.map((tokens, i) => ({ tokens, arrival: 0 }));
+  const items = lengths.map((tokens) => ({ tokens, arrival: 0 }));
   const real = lengths.reduce((sum, tokens) => sum + tokens, 0);
   const padded = drain(items, 2048, false)
     .map((batch) => batch.length * Math.max(...batch.map(({ tokens }) => tokens)))
@@ -101,7 +101,7 @@ test('neighbours in length keep padding low', () => {
 });
 
 test('with a cost model no text is padded that had better run in another batch', () => {
-  const items = [400, 390, 40, 38, 12].map((tokens, i) => ({ tokens, arrival: 0 }));
+  const items = [400, 390, 40, 38, 12].map((tokens) => ({ tokens, arrival: 0 }));
   const lengthsOf = (costMs?: (shape: Shape) => number) =>
     drain(items, 4096, false, costMs).map((batch) => batch.map(({ tokens }) => tokens));
   assert.deepEqual(lengthsOf(), [[400, 390, 40, 38, 12]]);
@@ -116,7 +116,7 @@ test('few texts at hand are embedded sooner with a cost model than without, what
   const costMs = costOf(4);
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 3, max: 1200 }), { minLength: 16, maxLength: 64 }), (lengths) => {
-      const items = lengths.map((tokens, i) => ({ tokens, arrival: 0 }));
+      const items = lengths.map((tokens) => ({ tokens, arrival: 0 }));
       const totalMs = (batches: Waiting[][]) =>
         batches.reduce((sum, batch) => sum + costMs({ count: batch.length, length: batch[0]!.tokens }), 0);
       assert.ok(totalMs(drain(items, 4096, false, costMs)) <= totalMs(drain(items, 4096, false)) * 1.02);

@@ -9,6 +9,7 @@ import { sweep } from './sweep.ts';
 
 /** On CPUs small batches stay in the caches; a GPU is kept busy by large ones. */
 export const CPU_BUDGETS = [512, 1024, 2048, 4096];
+export const USUAL_CPU_BUDGET = 1024;
 const GPU_BUDGETS = [1024, 2048, 4096, 8192, 16_384];
 /** Of the memory that is free at the start: the rest is for other engines and for what they make. */
 const MEMORY_SHARE = 1 / 4;
@@ -64,7 +65,7 @@ export async function measureOne(device: Device, text: Int32Array, wants: Wants)
 
 /** The budget that suits the device, from a short sweep or from one that an earlier start has kept. */
 export async function calibrate(options: CalibrateOptions): Promise<Calibration> {
-  const { maxTokens, maxBulkBatchMs, cache } = options;
+  const { device, maxTokens, maxBulkBatchMs, cache } = options;
   const maxBytes = options.maxBatchMemoryBytes || process.availableMemory() * MEMORY_SHARE;
   const cached = await cache?.read();
   const measurements = cached ?? (await measure(options, maxBytes));
@@ -76,6 +77,7 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
     maxBatchTokens: chooseBudget(samples, cost, {
       maxTokens,
       maxBatchMs: maxBulkBatchMs,
+      ...(isCpu(device) && { usualBudget: USUAL_CPU_BUDGET }),
       fits: (shape) => memory === undefined || bytesOfBatch(memory.model, shape) <= maxBytes,
     }),
     from: cached === undefined ? 'measured' : 'cached',
@@ -89,7 +91,7 @@ async function measure(
   maxBytes: number,
 ): Promise<Measurements> {
   // A GPU's memory cannot be seen from here: it says itself when there is none left.
-  const isCpu = device.name === 'cpu';
+  const seesMemory = isCpu(device);
   const rss = new RssMeter();
   const time = async ({ count, length }: Shape): Promise<number> => {
     const texts = Array.from({ length: count }, () => text.subarray(0, length));
@@ -97,12 +99,16 @@ async function measure(
     return (await rss.during(run, count * length)).inferMs;
   };
   const samples = await sweep(time, {
-    budgets: isCpu ? CPU_BUDGETS : GPU_BUDGETS,
+    budgets: isCpu(device) ? CPU_BUDGETS : GPU_BUDGETS,
     maxTokens: Math.min(maxTokens, text.length),
     maxBatchMs: maxBulkBatchMs,
-    fits: (shape) => !isCpu || bytesOfBatch(rss.memory, shape) <= maxBytes,
+    fits: (shape) => !seesMemory || bytesOfBatch(rss.memory, shape) <= maxBytes,
   });
-  return { samples, ...(isCpu && { bytesPerToken: rss.memory.bytesPerToken }) };
+  return { samples, ...(seesMemory && { bytesPerToken: rss.memory.bytesPerToken }) };
+}
+
+function isCpu({ name }: Device): boolean {
+  return name === 'cpu';
 }
 
 /** How the process grows over its size at the start, while batches run in another thread. */

@@ -10,8 +10,8 @@ import type { Timed } from './costModel.ts';
 export interface CalibrationKey {
   fingerprint: string;
   device: string;
-  intraOpThreads: number;
-  intraOpSpinning: boolean;
+  /** All that onnxruntime is told, as JSON. */
+  session: string;
   onnxruntime: string;
   processor: string;
   maxBulkBatchMs: number;

@@ -14,11 +14,15 @@ export interface BudgetLimits {
   maxTokens: number;
   maxBatchMs: number;
   fits?: (shape: Shape) => boolean;
+  /** What such devices do best with as a rule. */
+  usualBudget?: number;
 }
 
 const LEAST = 64;
 /** A smaller budget that is nearly as fast is better: shorter waits, less memory. */
 const NEARLY = 0.99;
+/** Two runs of the same batch differ by as much: a usual budget is left for one that is better by more. */
+const USUAL_WITHIN = 0.95;
 
 /**
  * Among the budgets that were timed with texts of the usual length: their speed, less what they pad in a usual pool.
@@ -27,7 +31,7 @@ const NEARLY = 0.99;
 export function chooseBudget(
   samples: readonly Timed[],
   cost: BatchCost,
-  { maxTokens, maxBatchMs, fits = () => true }: BudgetLimits,
+  { maxTokens, maxBatchMs, fits = () => true, usualBudget }: BudgetLimits,
 ): number {
   const length = usualLength(maxTokens);
   const candidates = samples
@@ -41,7 +45,11 @@ export function chooseBudget(
     })
     .sort((a, b) => a.budget - b.budget);
   const most = Math.max(...candidates.map(({ speed }) => speed));
-  const chosen = candidates.find(({ speed }) => speed >= most * NEARLY);
+  const usual = candidates.find(({ budget }) => budget === usualBudget);
+  const chosen =
+    usual !== undefined && usual.speed >= most * USUAL_WITHIN
+      ? usual
+      : candidates.find(({ speed }) => speed >= most * NEARLY);
   if (chosen !== undefined) return Math.max(LEAST, chosen.budget);
   const within = textsWithin(cost, length, maxBatchMs) * length;
   return Number.isFinite(within) ? Math.max(LEAST, Math.floor(within / LEAST) * LEAST) : LEAST;

@@ -13,6 +13,7 @@ import { countCores } from './cpuCount.ts';
 import { type Device, DeviceError } from './device.ts';
 import { InferenceSession } from './inferenceSession.ts';
 import { LOGIT, ModelEngine, wantsOf } from './modelEngine.ts';
+import { sessionOptions } from './sessionOptions.ts';
 import type { Engine } from './types.ts';
 
 /** Without a `dataDir` nothing that was measured is kept. */
@@ -143,8 +144,13 @@ function cacheFor(
   return new CalibrationCache(dataDir, {
     fingerprint: info.fingerprint,
     device: device.name,
-    intraOpThreads: intraOpThreads || countCores(),
-    intraOpSpinning,
+    session: JSON.stringify(
+      sessionOptions({
+        provider: { device: device.name, name: device.name.split(':', 1)[0]! },
+        intraOpThreads: intraOpThreads || countCores(),
+        spinWhenIdle: intraOpSpinning,
+      }),
+    ),
     onnxruntime: version,
     processor: cpus()[0]?.model ?? '',
     maxBulkBatchMs,
