@@ -1,4 +1,4 @@
-import { EventEmitter } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -64,25 +64,10 @@ export class EmbeddedPostgres extends EventEmitter {
   static async open(folder: string): Promise<EmbeddedPostgres> {
     const [makingMarker, readyMarker] = [`${folder}.making`, `${folder}.ready`];
     prepareFolder(folder, makingMarker, readyMarker);
-    const thread = new Worker(new URL('./embeddedPostgresThread.ts', import.meta.url), {
-      name: 'postgres',
-      workerData: { folder },
-    });
+    // What making it takes is resident until the thread ends: some 250 MB.
+    if (!existsSync(readyMarker)) await endOf(await startThread(folder));
+    const thread = await startThread(folder);
     const database = new EmbeddedPostgres(thread);
-    try {
-      await new Promise<void>((resolve, reject) => {
-        thread.once('message', () => resolve());
-        thread.once('error', reject);
-        thread.once('exit', () => reject(new Error('its thread ended')));
-      });
-    } catch (error) {
-      await thread.terminate();
-      throw new TrivecError(
-        'invalid_config',
-        `DATA_DIR: the database in ${folder} can't be opened: ${(error as Error).message}`,
-        { param: 'DATA_DIR', cause: error },
-      );
-    }
     thread.removeAllListeners('error').on('error', (error) => database.#fail(error));
     thread.once('exit', () => database.#fail(new Error('its thread ended')));
     writeFileSync(readyMarker, `${POSTGRES_MAJOR}\n`, { mode: 0o600 });
@@ -165,6 +150,36 @@ export class EmbeddedPostgres extends EventEmitter {
       });
     }
   }
+}
+
+/** Resolves when the database is open. Throws `invalid_config`. */
+async function startThread(folder: string): Promise<Worker> {
+  const thread = new Worker(new URL('./embeddedPostgresThread.ts', import.meta.url), {
+    name: 'postgres',
+    workerData: { folder },
+  });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      thread.once('message', () => resolve());
+      thread.once('error', reject);
+      thread.once('exit', () => reject(new Error('its thread ended')));
+    });
+  } catch (error) {
+    await thread.terminate();
+    throw new TrivecError(
+      'invalid_config',
+      `DATA_DIR: the database in ${folder} can't be opened: ${(error as Error).message}`,
+      { param: 'DATA_DIR', cause: error },
+    );
+  }
+  return thread;
+}
+
+/** Closes the database and waits for its thread's end. */
+async function endOf(thread: Worker): Promise<void> {
+  const exited = once(thread, 'exit');
+  thread.postMessage({ id: 0 } satisfies ThreadRequest);
+  await exited;
 }
 
 /**
