@@ -3,6 +3,7 @@
  * [--seconds 15] [--tokens 12]`: POST /embeddings with one short text, at rest and while a job runs, in milliseconds above
  * a bare forward pass of the same text. `--seconds` are those of one row.
  */
+import '@trivec/core/startAsServer';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { TrivecClient } from '@trivec/cli/client';
@@ -10,7 +11,6 @@ import { loadConfig } from '@trivec/core/config';
 import { type Call, closedLoop } from './load/closedLoop.ts';
 import { openPoster } from './load/post.ts';
 import { failuresOf, summarize } from './load/summary.ts';
-import { runAsServer } from './speed/asServer.ts';
 import { readFlags } from './speed/flags.ts';
 import { submitJob } from './speed/jobs.ts';
 import { BENCH_SIZES, type BenchModel, DTYPES, makeBenchModel } from './speed/models.ts';
@@ -18,8 +18,6 @@ import { openSession, report, runBatches, withFolder } from './speed/rig.ts';
 import { BACKENDS, type Service, startService } from './speed/service.ts';
 import { logNormalLengths, median, randomNumbers } from './speed/texts.ts';
 import { textsOf } from './speed/words.ts';
-
-runAsServer();
 
 const flags = readFlags({
   backends: 'embedded,redis',

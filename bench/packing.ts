@@ -3,6 +3,7 @@
  * a bare session of MiniLM's size. The ways take turns, every other round backwards; the rounds end early when the seconds
  * are used up. Processor time is shown beside: other work on the machine changes it less.
  */
+import '@trivec/core/startAsServer';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { BatchLimits } from '@trivec/core/engine/batchLimits';
@@ -10,7 +11,6 @@ import { CPU_BUDGETS, USUAL_CPU_BUDGET } from '@trivec/core/engine/calibrate';
 import { chooseBudget } from '@trivec/core/engine/chooseBudget';
 import { fitCost } from '@trivec/core/engine/costModel';
 import { sweep } from '@trivec/core/engine/sweep';
-import { runAsServer } from './speed/asServer.ts';
 import { numberFlag, parseFlags } from './speed/flags.ts';
 import {
   flopsPerToken,
@@ -29,8 +29,6 @@ import {
   packFirstCome,
   paddingEfficiency,
 } from './speed/texts.ts';
-
-runAsServer();
 
 const { values: flags } = parseFlags({
   options: {

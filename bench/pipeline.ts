@@ -4,11 +4,11 @@
  * own) ÷ a bare loop of `session.run` over the same texts in the packing that a sweep found best. They take turns; the
  * rounds end early when the seconds are used up. Then a profile of one more job says where the time goes.
  */
+import '@trivec/core/startAsServer';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { InferenceSession } from 'onnxruntime-node';
-import { runAsServer } from './speed/asServer.ts';
 import { readFlags } from './speed/flags.ts';
 import { runJob } from './speed/jobs.ts';
 import { BENCH_SIZES, type BenchModel, DTYPES, makeBenchModel } from './speed/models.ts';
@@ -17,8 +17,6 @@ import { openSession, report, runBatches, withFolder } from './speed/rig.ts';
 import { BACKENDS, startService } from './speed/service.ts';
 import { logNormalLengths, median, packAsEngine } from './speed/texts.ts';
 import { textsOf } from './speed/words.ts';
-
-runAsServer();
 
 const flags = readFlags({
   backend: 'embedded',

@@ -8,6 +8,7 @@
  * inside each round, so that another load on the machine hits all of them; speeds are medians, ratios medians of the
  * rounds' ratios. Rounds end early when the seconds are used up.
  */
+import '@trivec/core/startAsServer';
 import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
@@ -17,10 +18,7 @@ import { type RewriteReport, rewriteModelFile, rewriteWith } from '@trivec/core/
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { SIZES, writeEncoder } from './models/encoder.ts';
 import { DynamicInt8, plainProducts } from './quantizeVariants.ts';
-import { runAsServer } from './speed/asServer.ts';
 import { numberFlag, parseFlags } from './speed/flags.ts';
-
-runAsServer();
 
 const LENGTHS = [64, 256, 512];
 const VARIANTS = ['fp32', 'int8-dynamic', 'int8', 'int8-precise'] as const;

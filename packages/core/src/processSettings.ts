@@ -14,25 +14,25 @@ export interface ProcessSettings {
 const SEMI_SPACE_FLAG = '--max-semi-space-size=16';
 
 /**
- * glibc 2.35 and later asks Linux for huge pages: a forward pass gets its large arrays anew in each run, and page by
- * page of 4 KiB that is up to a quarter of its processor time. Any other C library ignores it.
+ * What glibc 2.35 and later is told; any other C library ignores it. A forward pass gets its large arrays anew in each
+ * run, and page by page of 4 KiB that is up to a quarter of its processor time: huge pages. glibc has them in its main
+ * heap and in what it maps array by array, not in the heaps that it makes for further threads, such as the one that runs
+ * the model, with its weights: therefore one heap for all.
  */
-const HUGE_PAGES = 'glibc.malloc.hugetlb=1';
+const TUNABLES = { hugetlb: '1', arena_max: '1' };
 
-/** Whoever has set one of the two in `env` or, for Node, in `execArgv`, keeps what they have set. */
+/** Whoever has set one of these in `env` or, for Node, in `execArgv`, keeps what they have set. */
 export function processSettings(
   env: Record<string, string | undefined>,
   execArgv: readonly string[] = [],
 ): ProcessSettings {
   const flags = [...execArgv, env.NODE_OPTIONS ?? ''].join(' ');
-  const tunables = env.GLIBC_TUNABLES ?? '';
+  const set = env.GLIBC_TUNABLES ?? '';
+  const added = Object.entries(TUNABLES)
+    .filter(([name]) => !set.includes(`glibc.malloc.${name}=`) && !env[`MALLOC_${name.toUpperCase()}`])
+    .map(([name, value]) => `glibc.malloc.${name}=${value}`);
   return {
     execArgv: /--max[-_]semi[-_]space[-_]size/.test(flags) ? [] : [SEMI_SPACE_FLAG],
-    env: {
-      ...env,
-      GLIBC_TUNABLES: tunables.includes('glibc.malloc.hugetlb=')
-        ? tunables
-        : [tunables, HUGE_PAGES].filter((part) => part !== '').join(':'),
-    },
+    env: { ...env, GLIBC_TUNABLES: [...(set === '' ? [] : [set]), ...added].join(':') },
   };
 }
