@@ -23,14 +23,7 @@ UPDATE bullmq.job
 
 /** The embedded Postgres has no autovacuum; dead rows of finished items would slow every scan for work. */
 const VACUUM_INTERVAL_MS = 10 * 60_000;
-const VACUUMED_TABLES = [
-  'bullmq.job',
-  'bullmq.event',
-  'bullmq.meta',
-  'trivec.jobs',
-  'trivec.shards',
-  'trivec.notes',
-];
+const VACUUMED_TABLES = ['bullmq.job', 'bullmq.event', 'bullmq.meta', 'trivec.jobs', 'trivec.shards'];
 
 /**
  * The backend of one process, kept in DATA_DIR. Throws `data_dir_in_use` while another process has it,
@@ -44,7 +37,7 @@ export async function openEmbeddedBackend(config: Config, logger: Logger): Promi
     const database = resources.add(await EmbeddedPostgres.open(join(config.dataDir, 'postgres')));
     await runMigrations(database, 'bullmq');
     await database.query('SET search_path TO bullmq, public');
-    const ledger = await PostgresLedger.open(database);
+    const ledger = await PostgresLedger.open(database, join(config.dataDir, 'notes'));
     const { rowCount: released } = await database.query(RELEASE_HELD);
     if (released > 0) logger.info({ released }, 'items held by a process that died wait again');
     resources.add(await keepVacuumed(database, logger));

@@ -1,21 +1,24 @@
 /** How many shards a worker holds at once. Pure. */
 
-/** Work that stands ready beside the shard that ends: longer than a slow storage and queue take for the next one. */
-const READY_MS = 2000;
+/**
+ * Work that stands ready beside the shard that ends: longer than a slow storage and queue take for the next one, and
+ * enough texts of like lengths.
+ */
+const READY_MS = 6000;
 /** Of the vectors that are held until their shards are complete. */
 const MAX_HELD_BYTES = 256 * 1024 ** 2;
 const [LEAST, MOST] = [2, 16];
 /** Of the newest shard in what one is taken to be. */
 const NEWEST_WEIGHT = 0.5;
 
-export interface RunShard {
+interface RunShard {
   tokens: number;
   /** Of its stored vectors. */
   resultBytes: number;
 }
 
 /**
- * As many as keep the device busy while others are fetched and stored: two where one takes seconds, so that other
+ * As many as keep the device busy while others are fetched and stored: two where one takes long, so that other
  * workers find the rest, more on a fast device.
  */
 export class Prefetch {

@@ -3,6 +3,7 @@ import type { JobRecord, ShardRecord } from '../jobs/records.ts';
 import { postgresError } from '../queue/bullmqDriver.ts';
 import { decodeCursor, encodeCursor, isOpen } from './jobCursor.ts';
 import type { LedgerStore } from './ledgerStore.ts';
+import { NoteFiles } from './noteFiles.ts';
 
 const CHUNK = 1_000;
 
@@ -29,12 +30,6 @@ CREATE TABLE IF NOT EXISTS trivec.shards (
   job_id text NOT NULL,
   ordinal integer NOT NULL,
   record text NOT NULL,
-  PRIMARY KEY (job_id, ordinal)
-);
-CREATE TABLE IF NOT EXISTS trivec.notes (
-  job_id text NOT NULL,
-  ordinal integer NOT NULL,
-  note text NOT NULL,
   PRIMARY KEY (job_id, ordinal)
 );`;
 
@@ -65,17 +60,21 @@ SELECT record FROM trivec.jobs
  ORDER BY created_at_ms DESC, id COLLATE "C" DESC
  LIMIT $4`;
 
-/** The ledger in the embedded Postgres, schema `trivec`. */
+/** The ledger in the embedded Postgres, schema `trivec`; its notes are files. */
 export class PostgresLedger implements LedgerStore {
   readonly #database: EmbeddedPostgres;
+  readonly #notes: NoteFiles;
 
-  private constructor(database: EmbeddedPostgres) {
+  private constructor(database: EmbeddedPostgres, notes: NoteFiles) {
     this.#database = database;
+    this.#notes = notes;
   }
 
-  static async open(database: EmbeddedPostgres): Promise<PostgresLedger> {
+  static async open(database: EmbeddedPostgres, notesFolder: string): Promise<PostgresLedger> {
     await database.query(SCHEMA);
-    return new PostgresLedger(database);
+    const exists = async (jobId: string) =>
+      (await database.query('SELECT 1 FROM trivec.jobs WHERE id = $1', [jobId])).rowCount > 0;
+    return new PostgresLedger(database, await NoteFiles.open(notesFolder, exists));
   }
 
   async putShards(jobId: string, shards: readonly ShardRecord[]): Promise<void> {
@@ -137,25 +136,12 @@ export class PostgresLedger implements LedgerStore {
     return rows.length === 1;
   }
 
-  async writeNote(jobId: string, ordinal: number, note: string | undefined): Promise<void> {
-    if (note === undefined) {
-      await this.#query('DELETE FROM trivec.notes WHERE job_id = $1 AND ordinal = $2', [jobId, ordinal]);
-      return;
-    }
-    await this.#query(
-      `INSERT INTO trivec.notes (job_id, ordinal, note)
-       SELECT $1::text, $2::integer, $3::text WHERE EXISTS (SELECT 1 FROM trivec.jobs WHERE id = $1)
-       ON CONFLICT (job_id, ordinal) DO UPDATE SET note = EXCLUDED.note`,
-      [jobId, ordinal, note],
-    );
+  writeNote(jobId: string, ordinal: number, note: string | undefined): Promise<void> {
+    return note === undefined ? this.#notes.remove(jobId, ordinal) : this.#notes.write(jobId, ordinal, note);
   }
 
-  async readNote(jobId: string, ordinal: number): Promise<string | undefined> {
-    const [row] = await this.#query<{ note: string }>(
-      'SELECT note FROM trivec.notes WHERE job_id = $1 AND ordinal = $2',
-      [jobId, ordinal],
-    );
-    return row?.note;
+  readNote(jobId: string, ordinal: number): Promise<string | undefined> {
+    return this.#notes.read(jobId, ordinal);
   }
 
   async listJobs(query: { owner?: string; limit: number; cursor?: string }) {
@@ -178,11 +164,11 @@ export class PostgresLedger implements LedgerStore {
 
   async deleteJob(jobId: string): Promise<void> {
     await this.#query(
-      `WITH gone AS (DELETE FROM trivec.shards WHERE job_id = $1),
-            notes AS (DELETE FROM trivec.notes WHERE job_id = $1)
+      `WITH gone AS (DELETE FROM trivec.shards WHERE job_id = $1)
        DELETE FROM trivec.jobs WHERE id = $1`,
       [jobId],
     );
+    await this.#notes.removeAll(jobId);
   }
 
   async #query<Row>(text: string, params?: readonly unknown[]): Promise<Row[]> {
