@@ -9,7 +9,7 @@ import type { LaneDeps } from './lane.ts';
 export function serveBulk(deps: LaneDeps): Promise<Consumer> {
   const { backend, config, engine, metrics, logger } = deps;
   const model = engine.model.name;
-  const prefetch = new Prefetch(config.prefetchShards);
+  const prefetch = new Prefetch(config);
   return backend.shardQueue(engine.model.fingerprint).consume(
     async ({ data }, signal) => {
       try {

@@ -10,7 +10,7 @@ import type { Logger } from 'pino';
 import type { SinkLaneDeps } from './sinkLane.ts';
 
 export interface WorkerDeps {
-  config: Pick<Config, 'prefetchShards' | 'maxDocumentResultBytes' | 'jobTextCacheMb'> &
+  config: Pick<Config, 'prefetchShards' | 'shardMaxBytes' | 'maxDocumentResultBytes' | 'jobTextCacheMb'> &
     SinkLaneDeps['config'];
   backend: Backend;
   storage: BlobStore;

@@ -109,7 +109,7 @@ test('the usual budget is taken unless another is faster by more than runs diffe
       usualBudget: 1024,
       ...more,
     });
-  assert.equal(chosen([58, 125, 250, 500]), 1024);
+  assert.equal(chosen([61, 125, 250, 500]), 1024);
   assert.equal(chosen([40, 125, 250, 500]), 512);
   assert.equal(chosen([62, 125, 190, 500]), 2048);
   assert.equal(chosen([58, 125], { maxBatchMs: 100 }), 512);
