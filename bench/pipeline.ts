@@ -53,7 +53,9 @@ await withFolder(async (folder) => {
   console.log('sweep of the bare loop (real tokens/s by budget)');
   console.table(Object.fromEntries(sweep.map(({ budget, ...rest }) => [budget, rest])));
 
-  const [jobSpeeds, bareSpeeds]: [number[], number[]] = [[], []];
+  const bareSpeed = async () => realTokens / (await runBatches(session, batches));
+  const jobSpeeds: number[] = [];
+  const bareSpeeds = [await bareSpeed()];
   const service = await startService({ backend, env: model.env });
   let processes: Awaited<ReturnType<typeof service.processes>>;
   let engines: unknown[];
@@ -67,7 +69,7 @@ await withFolder(async (folder) => {
       if (job.tokens !== realTokens)
         throw new Error(`The job counts ${job.tokens} tokens, not ${realTokens}.`);
       jobSpeeds.push(realTokens / job.seconds);
-      bareSpeeds.push(realTokens / (await runBatches(session, batches)));
+      bareSpeeds.push(await bareSpeed());
       longestMs = Math.max(longestMs, performance.now() - startedAtMs);
     }
     processes = await service.processes();
@@ -78,7 +80,8 @@ await withFolder(async (folder) => {
   if (jobSpeeds.length === 0) throw new Error('No round fitted into --seconds; give more, or fewer --texts.');
   const breakdown = wantsProfile ? await profileJob(model, texts) : undefined;
   await session.release();
-  const ratios = jobSpeeds.map((speed, i) => speed / bareSpeeds[i]!);
+  // A machine's pace drifts: each job is compared with the bare loops before and after it.
+  const ratios = jobSpeeds.map((speed, i) => (2 * speed) / (bareSpeeds[i]! + bareSpeeds[i + 1]!));
   await report(`pipeline-${backend}-${size}-${dtype}`, {
     settings: {
       backend,

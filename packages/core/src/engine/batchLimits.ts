@@ -1,4 +1,4 @@
-import { BATCH_OVERHEAD_MS, type BatchCost, predictMs, type Shape, textsWithin } from './costModel.ts';
+import { type BatchCost, predictBatchMs, predictMs, type Shape, textsWithin } from './costModel.ts';
 import { type BatchMemory, textsWithinBytes } from './memoryModel.ts';
 import type { Waiting } from './pack.ts';
 import { TokenBudget } from './tokenBudget.ts';
@@ -51,7 +51,7 @@ export class BatchLimits {
   get costMs(): ((shape: Shape) => number) | undefined {
     const { time } = this.#options;
     if (time === undefined) return undefined;
-    return (shape) => predictMs(time.cost, shape) * this.#pace + BATCH_OVERHEAD_MS;
+    return (shape) => predictBatchMs(time.cost, shape, this.#pace);
   }
 
   succeeded(shape: Shape, ms: number): void {

@@ -2,7 +2,7 @@
 import {
   BATCH_OVERHEAD_MS,
   type BatchCost,
-  predictMs,
+  predictBatchMs,
   type Shape,
   type Timed,
   textsWithin,
@@ -63,7 +63,7 @@ const DEVIATION = Math.log(500 / MEDIAN_TOKENS) / 1.645;
 
 /** Real tokens ÷ padded tokens of a pool with log-normal lengths, packed under a budget as the scheduler does it. */
 function paddingEfficiency(budget: number, maxTokens: number, cost: BatchCost): number {
-  const costMs = (shape: Shape) => predictMs(cost, shape) + BATCH_OVERHEAD_MS;
+  const costMs = (shape: Shape) => predictBatchMs(cost, shape);
   const pool = Array.from({ length: POOL_TEXTS }, (_, i) => {
     const share = (i + 0.5) / POOL_TEXTS;
     // The normal quantile as a difference of powers (Joiner and Rosenblatt 1971), within 0.01.

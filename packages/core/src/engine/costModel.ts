@@ -36,6 +36,11 @@ export function predictMs({ fixedMs, msPerToken, msPerPair }: BatchCost, shape: 
   return fixedMs + msPerToken * tokens + msPerPair * pairs;
 }
 
+/** What a batch costs this process, on a machine that takes `pace` times what it took when it was measured. */
+export function predictBatchMs(cost: BatchCost, shape: Shape, pace = 1): number {
+  return predictMs(cost, shape) * pace + BATCH_OVERHEAD_MS;
+}
+
 /** How many texts of a length fit into so many milliseconds; may be below 1. */
 export function textsWithin(
   { fixedMs, msPerToken, msPerPair }: BatchCost,
