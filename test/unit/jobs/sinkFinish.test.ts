@@ -8,6 +8,7 @@ import { NO_SINK_COUNTS } from '@trivec/core/jobs/sinkPlan';
 import { runSinkShard, type SinkStageDeps } from '@trivec/core/jobs/sinkStage';
 import { NOTHING_TO_WRITE } from '@trivec/core/jobs/sinkWrite';
 import { resolveDestination } from '@trivec/core/sinks/qdrant/destination';
+import { QdrantFailure } from '@trivec/core/sinks/qdrant/failure';
 import { documents, jobRig } from '../../support/jobRig.ts';
 
 const ALIAS = 'docs';
@@ -78,4 +79,37 @@ test('the same, when the job is cancelled then: its replacement stands already, 
   await settleSink(deps, id);
   assert.deepEqual([deleted, aliases.get(ALIAS)], [[OLD], NEW]);
   assert.equal((await rig.job(id)).sink?.finished, true);
+});
+
+test('a replacement that is gone before it is swapped, or with its alias just then, takes nothing else with it', async () => {
+  for (const before of [undefined, OLD]) {
+    const { rig, id } = await ingesting({ collection: NEW, alias: ALIAS });
+    let target = before;
+    const deleted: string[] = [];
+    const connection = {
+      aliasTarget: async () => target,
+      collectionConfig: async () => undefined,
+      setAlias: async () => {
+        if (before === undefined)
+          throw new QdrantFailure({
+            message: 'no such collection',
+            httpStatus: 404,
+            overloaded: false,
+            retryable: false,
+          });
+        target = undefined;
+      },
+      deleteCollection: async (name: string) => void deleted.push(name),
+    };
+    const deps = {
+      ledger: rig.ledger,
+      storage: rig.storage,
+      sink: { connection } as unknown as SinkStageDeps['sink'],
+      writer: { write: async () => ({ ...NOTHING_TO_WRITE, documents: 3 }), close: async () => undefined },
+      logger: rig.logger,
+    };
+    await runSinkShard(deps, { jobId: id, ordinal: 0 }, new AbortController().signal);
+    assert.deepEqual(deleted, []);
+    assert.equal((await rig.job(id)).sink?.finished, true);
+  }
 });

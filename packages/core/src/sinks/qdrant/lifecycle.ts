@@ -137,12 +137,16 @@ export async function swapAlias(
 ): Promise<void> {
   const previous = await connection.aliasTarget(alias, options);
   if (previous !== collection) {
-    if (previous === undefined) await connection.deleteCollection(alias, options);
+    // Where the job was cancelled meanwhile, the replacement is gone, and must not take the collection with it.
+    if (previous === undefined && (await connection.collectionConfig(collection, options)) !== undefined)
+      await connection.deleteCollection(alias, options);
     await connection.setAlias(alias, collection, options);
   }
   const now = await connection.aliasTarget(alias, options);
+  // Gone with its collection, at the same moment: what it was to replace is all that is left.
+  if (now === undefined) return;
   for (const old of replaced) if (old !== now) await connection.deleteCollection(old, options);
-  if (now !== undefined && now !== collection) await connection.deleteCollection(collection, options);
+  if (now !== collection) await connection.deleteCollection(collection, options);
 }
 
 /**
