@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { chooseServer, withoutAvoided } from '@trivec/core/replies/directOffer';
+import { offerRequest } from '@trivec/core/replies/redisRequests';
+import { unpackOffer } from '@trivec/core/replies/wire';
 
 test('a request goes to the server that has the fewest of this process', () => {
   assert.equal(chooseServer(['a', 'b', 'c'], ['a', 'c', 'b', 'a', 'c']), 'b');
@@ -26,4 +28,32 @@ test('a server that is avoided is offered nothing until its time is over', () =>
     undefined,
     'the queue, where nobody else is',
   );
+});
+
+test('an offer says how long there is still, also where another server had it before', async () => {
+  const lastedMs: number[] = [];
+  const offers: Buffer[] = [];
+  const commands: Record<string, (...args: never[]) => unknown> = {
+    zadd: () => commands,
+    pexpire: () => commands,
+    set: (_key: string, _value: string, _px: string, ms: number) => {
+      lastedMs.push(ms);
+      return commands;
+    },
+    publish: (_channel: string, bytes: Buffer) => {
+      offers.push(bytes);
+      return commands;
+    },
+    exec: async () => [[null, 1]],
+  };
+  const redis = { pipeline: () => commands } as never;
+  const lane = { offeredKey: 'offered', offerKey: (id: string) => id } as never;
+  const request = { id: 'a', task: Buffer.from('task'), replyChannel: 'replies', allowedMs: 30_000 };
+  assert.ok(await offerRequest(redis, lane, 'offers', { ...request, deadlineAtMs: Date.now() + 20_000 }));
+  const { allowedMs } = unpackOffer(offers[0]!);
+  assert.ok(allowedMs > 0 && allowedMs <= 20_000, String(allowedMs));
+  assert.deepEqual(lastedMs, [allowedMs]);
+  await assert.rejects(offerRequest(redis, lane, 'offers', { ...request, deadlineAtMs: Date.now() }), {
+    code: 'deadline_exceeded',
+  });
 });

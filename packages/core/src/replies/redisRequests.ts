@@ -57,19 +57,22 @@ export async function enqueueRequest(redis: Redis, lane: LaneQueue, request: Sen
   await Promise.all([stored, lane.queue.add('request', { replyChannel, allowedMs }, job)]);
 }
 
-/** False where nobody was there to hear it. */
+/** False where nobody was there to hear it. Throws `deadline_exceeded` where no time is left. */
 export async function offerRequest(
   redis: Redis,
   { offeredKey, offerKey }: LaneQueue,
   channel: string,
-  { id, task, replyChannel, allowedMs, deadlineAtMs }: SentRequest,
+  { id, task, replyChannel, deadlineAtMs }: SentRequest,
 ): Promise<boolean> {
+  // Less than at first where another server has let it lie.
+  const leftMs = Math.floor(deadlineAtMs - Date.now());
+  if (leftMs <= 0) throw laneErrors.deadline();
   const replies = await redis
     .pipeline()
     .zadd(offeredKey, deadlineAtMs, id)
-    .pexpire(offeredKey, Math.max(allowedMs, OFFERED_KEY_TTL_MS))
-    .set(offerKey(id), '', 'PX', allowedMs)
-    .publish(channel, packOffer({ id, replyChannel, allowedMs, task }))
+    .pexpire(offeredKey, Math.max(leftMs, OFFERED_KEY_TTL_MS))
+    .set(offerKey(id), '', 'PX', leftMs)
+    .publish(channel, packOffer({ id, replyChannel, allowedMs: leftMs, task }))
     .exec();
   for (const [error] of replies ?? []) if (error) throw error;
   return replies?.at(-1)?.[1] !== 0;
