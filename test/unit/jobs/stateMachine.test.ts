@@ -300,6 +300,15 @@ test('a cancelled job can still be put in order, and stays cancelled', () => {
   assert.deepEqual(finished.job.errors, [error]);
 });
 
+test('a cancelled job that leaves nothing to put in order waits for nothing any more', () => {
+  const sink = { ...sinkJob().sink!, indexing: 'asIs' as const };
+  const waiting = applyToJob({ ...sinkJob(), sink }, { type: 'sinkWaits', run: 1, reason: 'away' }, 5);
+  assert.ok(waiting.ok && waiting.job.sink?.waiting);
+  const cancelled = applyToJob(waiting.job, { type: 'cancel' }, 6);
+  assert.ok(cancelled.ok);
+  assert.deepEqual([cancelled.job.sink?.finished, cancelled.job.sink?.waiting], [true, undefined]);
+});
+
 test('a destination that took nothing fails the job', () => {
   const start = { ...sinkJob(), sink: { ...sinkJob().sink!, finished: true } };
   const first = taken(applyToShard(start, shard(0), stored(0), 5));

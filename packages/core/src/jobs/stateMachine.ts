@@ -110,7 +110,7 @@ function waitForSink(
 /** Where nothing was put off or built aside, a cancelled job leaves nothing to do. */
 function inOrder(job: JobRecord): JobRecord {
   if (job.sink === undefined || job.sink.alias !== undefined || job.sink.indexing !== 'asIs') return job;
-  return { ...job, sink: { ...job.sink, finished: true } };
+  return { ...job, sink: { ...noLongerWaiting(job.sink), finished: true } };
 }
 
 function noLongerWaiting({ waiting: _, ...sink }: SinkState): SinkState {
