@@ -6,8 +6,8 @@ import { assertBindAllowed } from './plugins/hosts.ts';
 import { trustedProxies } from './trustedProxies.ts';
 
 /**
- * What can be wrong about the API's options (a taken PORT, too) and shows without a model: to be called before anything is opened or
- * loaded, which takes minutes. Throws `invalid_config`.
+ * What can be wrong about the API's options (a taken PORT, too) and shows without a model: to be called before anything
+ * is opened or loaded, which takes minutes. Throws `invalid_config`.
  */
 export async function checkApiConfig(config: Config): Promise<void> {
   assertBindAllowed(config, { hasKeys: new ApiKeys(config).size > 0 });

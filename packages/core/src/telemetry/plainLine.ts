@@ -4,7 +4,6 @@ type Fields = Readonly<Record<string, unknown>>;
 
 /** By message; empty: nothing that another line does not say, too. */
 const PLAIN: Readonly<Record<string, (fields: Fields) => string>> = {
-  // Only where there is a GPU that could be used is a missing library worth a line.
   'device not available': ({ device, reason }) => `${device} is not used: ${reason}`,
   'model ready': () => '',
   'worker ready': ({ model, dtype, device }) => `model ${model} (${dtype}) is ready on ${device}`,

@@ -3,7 +3,7 @@ import { ByteWriter } from 'hyparquet-writer';
 import { writeMetadata } from 'hyparquet-writer/src/metadata.js';
 
 /** What a file says of itself, without its row groups. */
-export type FileDescription = Omit<FileMetaData, 'row_groups' | 'metadata_length'>;
+type FileDescription = Omit<FileMetaData, 'row_groups' | 'metadata_length'>;
 
 /** A list of structs in Thrift's compact protocol (thrift-compact-protocol.md): its length in the byte itself or behind it. */
 const STRUCTS = 0x0c;
