@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -24,6 +24,15 @@ test('notes outlive their process; those of jobs that are gone, and halves, do n
   await after.remove('here.1', 2);
   await after.remove('here.1', 2);
   assert.equal(await after.read('here.1', 2), undefined);
+});
+
+test('a note that cannot be written leaves no half', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'trivec-notes-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const notes = await NoteFiles.open(folder, async () => true);
+  await mkdir(join(folder, 'here.3'));
+  await assert.rejects(notes.write('here', 3, 'note'), { code: 'backend_unavailable' });
+  assert.deepEqual(await readdir(folder), ['here.3']);
 });
 
 test('a folder that is none is backend_unavailable', async (t) => {

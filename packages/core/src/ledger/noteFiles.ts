@@ -29,8 +29,14 @@ export class NoteFiles {
   async write(jobId: string, ordinal: number, note: string): Promise<void> {
     const draft = join(this.#folder, `${randomUUID()}.draft`);
     await guarded(async () => {
-      await writeFile(draft, note, { mode: 0o600 });
-      await rename(draft, join(this.#folder, nameOf(jobId, ordinal)));
+      try {
+        await writeFile(draft, note, { mode: 0o600 });
+        await rename(draft, join(this.#folder, nameOf(jobId, ordinal)));
+      } catch (error) {
+        // On a full disk it is tried again and again.
+        await rm(draft, { force: true }).catch(() => undefined);
+        throw error;
+      }
     });
   }
 
