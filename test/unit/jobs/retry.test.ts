@@ -5,7 +5,8 @@ import type { RetryEvent } from '@trivec/core/jobs/jobEvents';
 import { Ledger } from '@trivec/core/jobs/ledger';
 import { Reconciler } from '@trivec/core/jobs/reconciler';
 import type { JobRecord } from '@trivec/core/jobs/records';
-import { planRetry } from '@trivec/core/jobs/retry';
+import { isRetrying, planRetry } from '@trivec/core/jobs/retry';
+import { NO_SINK_COUNTS } from '@trivec/core/jobs/sinkPlan';
 import { applyToJob, isEnded } from '@trivec/core/jobs/stateMachine';
 import { DEAD_UPLOAD_AFTER_MS, sweepStorage } from '@trivec/core/jobs/sweep';
 import fc from 'fast-check';
@@ -137,6 +138,32 @@ test('two retries at once are one, and so is a repeated call; a crash in between
   await checkSums(rig, job.id);
   assert.deepEqual((await rig.job(job.id)).counts, { documents: 8, embedded: 8, written: 0, failed: 0 });
   assert.equal((await rig.lines(job.id)).rows.length, 8);
+});
+
+test('a retry runs until its shards are written, too; what else is written is none', async () => {
+  const rig = jobRig();
+  const { id } = await rig.submit(texts(3, (i) => i === 0));
+  await rig.drain();
+  heal(rig);
+  await rig.service.retry(id, ANYONE);
+  await rig.drain();
+  const ended = await rig.job(id);
+  const sink = {
+    run: 1,
+    collection: 'docs',
+    indexing: 'asIs',
+    finished: true,
+    counts: NO_SINK_COUNTS,
+  } as const;
+  const writing: JobRecord = { ...ended, status: 'running', sink };
+  const ledger = new Ledger(rig.ledger);
+  assert.equal(await isRetrying(ledger, writing), true);
+  assert.equal(await isRetrying(ledger, { ...writing, status: 'completed' }), false);
+  assert.equal(
+    await isRetrying(ledger, { ...writing, sink: { ...sink, finished: false } }),
+    false,
+    'ingested',
+  );
 });
 
 test('whatever interleaves with retries, the sums are exact and each document has one outcome', async () => {

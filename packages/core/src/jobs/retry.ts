@@ -50,7 +50,9 @@ export async function planRetry(deps: RetryDeps, job: JobRecord): Promise<Planne
 /** Whether failed documents are being tried again now: shards are added only to a job whose others are all stored. */
 export async function isRetrying(ledger: Ledger, job: JobRecord): Promise<boolean> {
   const { stored, total } = job.shards;
-  if (isEnded(job) || stored === total) return false;
+  if (isEnded(job)) return false;
+  // Only a retry has anything to write to a destination that is in order already.
+  if (stored === total) return job.sink?.finished === true;
   const last = await ledger.readShard({ jobId: job.id, ordinal: total - 1 });
   return last?.isRetry === true;
 }
