@@ -68,7 +68,7 @@ export const JOBS_OPTIONS = {
     'PREFETCH_SHARDS',
     count(0, 64),
     0,
-    'Shards a worker holds at once: one runs while the next is prepared. 0: two, more where the device needs less than 15 seconds for one and 256 MiB hold their vectors.',
+    'Shards a worker holds at once: one runs while the next is prepared. 0: two, more where the device needs less than 15 seconds for one and 256 MiB hold their vectors, as far as the shards before tell.',
   ),
   jobTextCacheMb: option(
     'JOB_TEXT_CACHE_MB',
