@@ -18,9 +18,24 @@ interface Supervised {
 }
 
 function start(t: TestContext, behaviour: string): Supervised {
+  return run(t, behaviour, (args) => [process.execPath, args]);
+}
+
+/** As `npm run SCRIPT` does it; `; true` keeps any shell from making way for the program. */
+function startUnderShell(t: TestContext, script: string): Supervised {
+  const env = { ...process.env, npm_package_name: 'trivec', npm_lifecycle_event: script };
+  return run(t, 'serve', (args) => ['sh', ['-c', '"$@"; true', 'sh', process.execPath, ...args]], env);
+}
+
+function run(
+  t: TestContext,
+  behaviour: string,
+  commandOf: (args: string[]) => [command: string, args: string[]],
+  env = process.env,
+): Supervised {
   const folder = mkdtempSync(join(tmpdir(), 'trivec-supervisor-'));
   const file = join(folder, 'pids');
-  const child = spawn(process.execPath, [MAIN, file, behaviour], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(...commandOf([MAIN, file, behaviour]), { env, stdio: ['ignore', 'ignore', 'pipe'] });
   let stderr = '';
   child.stderr.on('data', (chunk) => {
     stderr += chunk;
@@ -106,4 +121,17 @@ test('kill -9 of the supervisor: the server ends by itself', async (t) => {
   supervised.process.kill('SIGKILL');
   await until(() => !isAlive(pid), 'the server to end');
   assert.deepEqual(supervised.lines().slice(1), ['SIGTERM']);
+});
+
+const SHELL = process.platform === 'win32' ? 'there is no sh' : false;
+
+test('SIGTERM to npm, whose shell does not pass it on: supervisor and server end', {
+  skip: SHELL,
+}, async (t) => {
+  const shell = startUnderShell(t, 'start');
+  await until(() => shell.lines().length === 1, 'the start');
+  const server = Number(shell.lines()[0]);
+  shell.process.kill('SIGTERM');
+  await until(() => !isAlive(server), 'the server to end');
+  assert.deepEqual(shell.lines().slice(1), ['SIGTERM']);
 });

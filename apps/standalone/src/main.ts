@@ -1,3 +1,4 @@
+import { isRunByNpm } from '@trivec/core/npmParent';
 import { processSettings } from '@trivec/core/processSettings';
 import { supervise } from './supervisor.ts';
 import { STARTING, STOPPED } from './welcome.ts';
@@ -6,5 +7,6 @@ import { STARTING, STOPPED } from './welcome.ts';
 if (process.stderr.isTTY) process.stderr.write(STARTING);
 process.exitCode = await supervise(new URL('./serverProcess.ts', import.meta.url), {
   settings: processSettings(process.env, process.execArgv),
+  endsWithParent: isRunByNpm(process.env),
 });
 if (process.stderr.isTTY && process.exitCode === 0) process.stderr.write(STOPPED);

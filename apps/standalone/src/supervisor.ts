@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { watchParent } from '@trivec/core/npmParent';
 import type { ProcessSettings } from '@trivec/core/processSettings';
 import { SAME_SIGNAL_MS } from '@trivec/core/shutdown';
 import { afterExit, type ChildExit, DEFAULT_POLICY, type RestartPolicy } from './supervisorPolicy.ts';
@@ -12,6 +13,8 @@ export interface SuperviseOptions {
   /** Of the process; without them it is started with what the supervisor has itself. */
   settings?: ProcessSettings;
   log?: (line: string) => void;
+  /** The end of the process that started the supervisor counts as a SIGTERM where none came. */
+  endsWithParent?: boolean;
 }
 
 /**
@@ -38,6 +41,10 @@ export async function supervise(entryUrl: URL, options: SuperviseOptions = {}): 
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
+  const onParentGone = () => {
+    if (!stop.signal.aborted) onSignal('SIGTERM');
+  };
+  const unwatch = options.endsWithParent === true ? watchParent(onParentGone) : undefined;
   try {
     let crashes = 0;
     for (;;) {
@@ -63,6 +70,7 @@ export async function supervise(entryUrl: URL, options: SuperviseOptions = {}): 
       if (stop.signal.aborted) return 0;
     }
   } finally {
+    unwatch?.();
     process.off('SIGINT', onSignal);
     process.off('SIGTERM', onSignal);
   }

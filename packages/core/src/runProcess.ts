@@ -1,5 +1,6 @@
 import { type Config, loadConfig, misspeltOptions, readEnvironment } from './config.ts';
 import { TrivecError } from './errors.ts';
+import { isRunByNpm } from './npmParent.ts';
 import { closeOnSignal, Resources } from './shutdown.ts';
 import { createLogger, type Logger } from './telemetry/logger.ts';
 
@@ -29,11 +30,12 @@ export async function runProcess(
 ): Promise<void> {
   const resources = new Resources();
   try {
-    const config = loadConfig(readEnvironment());
+    const env = readEnvironment();
+    const config = loadConfig(env);
     if (backend === 'shared') requireSharedBackend(config);
     const logger = createLogger(config);
     for (const line of misspeltOptions()) logger.warn(line);
-    closeOnSignal(() => resources.close(), logger);
+    closeOnSignal(() => resources.close(), logger, { endsWithParent: isRunByNpm(env) });
     const fail = (error: Error): void => {
       logger.fatal({ err: error }, 'this process cannot go on and ends');
       const giveUp = setTimeout(() => process.exit(1), FAILING_CLOSE_MS);

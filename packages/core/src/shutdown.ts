@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { watchParent } from './npmParent.ts';
 
 /** One Ctrl-C under npm arrives twice, from the terminal and from npm: within this time it is one. */
 export const SAME_SIGNAL_MS = 500;
@@ -6,8 +7,13 @@ export const SAME_SIGNAL_MS = 500;
 /**
  * Ctrl-C and SIGTERM close the process in order and let it end with code 0; a second signal ends it at once.
  * SIGKILL for the second, because `process.exit()` during a forward pass makes onnxruntime abort noisily.
+ * `endsWithParent`: the end of the process that started this one counts as a SIGTERM where none came.
  */
-export function closeOnSignal(close: () => Promise<void>, logger: Logger): void {
+export function closeOnSignal(
+  close: () => Promise<void>,
+  logger: Logger,
+  { endsWithParent = false }: { endsWithParent?: boolean } = {},
+): void {
   let firstSignalAtMs: number | undefined;
   const onSignal = (signal: NodeJS.Signals) => {
     const nowMs = performance.now();
@@ -27,6 +33,10 @@ export function closeOnSignal(close: () => Promise<void>, logger: Logger): void 
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
+  if (endsWithParent)
+    watchParent(() => {
+      if (firstSignalAtMs === undefined) onSignal('SIGTERM');
+    });
 }
 
 /** What a start has opened so far. `close` releases it in reverse order, once, also after a failed start. */
