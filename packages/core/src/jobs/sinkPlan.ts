@@ -86,9 +86,13 @@ export function requireSink(
   const sink = sinks?.of(target);
   if (sink !== undefined) return sink;
   if (target === undefined)
-    throw new TrivecError('invalid_request', `${param}: this server has no Qdrant; set QDRANT_URL.`, {
-      param,
-    });
+    throw new TrivecError(
+      'invalid_request',
+      `${param}: this server has no Qdrant; it must be started with QDRANT_URL.`,
+      {
+        param,
+      },
+    );
   const known = sinks === undefined || sinks.names.length === 0 ? 'none' : sinks.names.join(', ');
   throw new TrivecError(
     'invalid_request',
