@@ -87,9 +87,14 @@ function parse(spec: Option, raw: string): unknown {
   // A pattern tells a person little: the description says what is meant.
   const problem =
     Type.IsArray(spec.schema) || 'pattern' in spec.schema
-      ? `${shown} is malformed. ${spec.description}`
+      ? `${shown} ${lacksScheme(spec.schema, raw) ? 'lacks http:// or https:// in front' : 'is malformed'}. ${spec.description}`
       : `${shown} is not ${describeSchema(spec.schema)}.`;
   throw new TrivecError('invalid_config', `${spec.env}: ${problem}`, { param: spec.env });
+}
+
+function lacksScheme(schema: TSchema, raw: string): boolean {
+  const { pattern } = schema as { pattern?: string };
+  return pattern?.startsWith('^https?://') === true && !/^https?:\/\//.test(raw);
 }
 
 function convert(schema: TSchema, raw: string): unknown {

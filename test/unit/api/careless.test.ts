@@ -108,6 +108,11 @@ test('a malformed option is told what it takes, and a secret one is not repeated
     /^TrivecError: API_KEYS: the given value is malformed\. Keys .*`name=key`/,
   );
   assert.throws(() => loadConfig({ DEVICE: 'gpu' }), /DEVICE: "gpu" is malformed\. .*auto .*cpu/);
+  assert.throws(
+    () => loadConfig({ QDRANT_URL: 'localhost:6333' }),
+    /QDRANT_URL: "localhost:6333" lacks http:\/\/ or https:\/\/ in front\. The Qdrant server/,
+  );
+  assert.throws(() => loadConfig({ QDRANT_URL: 'http://u@h' }), /QDRANT_URL: "http:\/\/u@h" is malformed\./);
   assert.throws(() => loadConfig({ PORT: '80a' }), /PORT: "80a" is not an integer from 0 to 65535\./);
 });
 

@@ -91,6 +91,7 @@ function fileOf(records: { position: number; fields: Record<string, unknown> }[]
       yield* records;
     },
     progress: () => ({ done: 0 }),
+    close: () => undefined,
   };
 }
 

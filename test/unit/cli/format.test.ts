@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import { ApiError } from '../../../apps/cli/src/apiError.ts';
-import type { JobView } from '../../../apps/cli/src/apiTypes.ts';
+import type { JobView, ResultFormat } from '../../../apps/cli/src/apiTypes.ts';
 import { resumeHint } from '../../../apps/cli/src/commands/embed.ts';
 import { checkText } from '../../../apps/cli/src/commands/modelText.ts';
 import { reportEnd, summary } from '../../../apps/cli/src/commands/report.ts';
@@ -117,7 +117,7 @@ test('errors are one line with code, param and request', () => {
 test('whoever interrupts a job is told that it goes on, and how to follow or end it', () => {
   const config = loadConfig({ PORT: '81', DATA_DIR: 'd' });
   const hint = (url: string, inProcess = false) =>
-    resumeHint({ client: { url }, inProcess }, 'j1', config, undefined).split('\n');
+    resumeHint({ client: { url }, inProcess }, 'j1', config, { format: 'ndjson' }).split('\n');
   assert.deepEqual(hint('http://127.0.0.1:81'), [
     'Interrupted. Job j1 goes on at http://127.0.0.1:81.',
     '  Follow it:  npx trivec watch j1',
@@ -125,23 +125,29 @@ test('whoever interrupts a job is told that it goes on, and how to follow or end
     '  End it:     npx trivec cancel j1',
   ]);
   assert.equal(hint('http://h:9')[3], '  End it:     npx trivec cancel j1 --url http://h:9');
+  const asked = { format: 'parquet', out: 'v' } as const;
+  assert.match(
+    resumeHint({ client: { url: 'http://127.0.0.1:81' }, inProcess: false }, 'j1', config, asked),
+    /results j1 --format parquet --out v$/m,
+  );
   assert.match(hint('http://127.0.0.1:4711', true).join(), /kept in d and goes on while .*cancel j1$/);
 });
 
 test('what may be done with a job that has ended is shown with the server that it is on', async () => {
   const config = loadConfig({ PORT: '81' });
-  const shown = async (url: string) => {
+  const shown = async (url: string, format: ResultFormat = 'ndjson') => {
     let text = '';
     const err = { write: (part: string) => (text += part) };
     const context = { config, err } as unknown as CommandContext;
     const connection = { client: { url }, inProcess: false } as unknown as Connection;
-    await reportEnd(context, connection, { ...JOB, status: 'completed' }, { format: 'ndjson' });
+    await reportEnd(context, connection, { ...JOB, status: 'completed' }, { format });
     return text;
   };
   const elsewhere = await shown('http://h:9');
   assert.match(elsewhere, /^Results: npx trivec results j1 --out DIR --url http:\/\/h:9$/m);
   assert.match(elsewhere, /^Search it: npx trivec search j1 "your question" --url http:\/\/h:9$/m);
   assert.doesNotMatch(await shown('http://127.0.0.1:81'), /--url/);
+  assert.match(await shown('http://127.0.0.1:81', 'parquet'), /results j1 --format parquet --out DIR$/m);
 });
 
 test('a model is described in words, and a mistyped name gets the nearest', async () => {

@@ -14,6 +14,7 @@ import {
 } from '../context.ts';
 import { type FieldMapping, mappedFields } from '../fields.ts';
 import { formatBytes, formatCount, formatNumberOf } from '../format.ts';
+import { interruptibleUpload } from '../interruptibleUpload.ts';
 import { openProgress } from '../progress.ts';
 import { checkFile, openRecords } from '../readers/open.ts';
 import type { InputFormat, RecordFile } from '../readers/recordFile.ts';
@@ -21,7 +22,10 @@ import { requireFree } from '../resultFiles.ts';
 import { documentLines, type UploadTally } from '../upload.ts';
 import { watchJob } from '../watch.ts';
 import { dryRunText, withUnsent } from './dryRun.ts';
-import { reportEnd } from './report.ts';
+import { reportEnd, saveFlags } from './report.ts';
+
+/** After Ctrl-C: how long a server that has all documents may take to say whether it made a job. */
+const ANSWER_WAIT_MS = 5_000;
 
 export interface EmbedOptions extends CommonOptions {
   outputs?: string[];
@@ -64,12 +68,14 @@ export async function embed(context: CommandContext, path: string, options: Embe
     // A mistake in the options is told now, not after gigabytes are sent.
     await connection.client.checkRequest(requestOf(options), context);
     if (options.dryRun) return estimate(context, connection, path, options);
-    const { answer: id, tally } = await send(context, path, options, (lines) =>
-      connection.client.submit(lines, requestOf(options), context),
+    const { answer: id, tally } = await send(context, connection, path, options, (lines, signal) =>
+      connection.client.submit(lines, requestOf(options), { signal }),
     );
     if (tally.skipped > 0) {
       say(context, `${formatNumberOf(tally.skipped, 'record')} left out. The first: ${tally.firstSkipped}`);
     }
+    if (context.signal.aborted)
+      say(context, `${formatNumberOf(tally.documents, 'document')} had been sent: there is a job of them.`);
     if (options.detach) {
       say(context, `Job ${id} runs at ${connection.client.url}. Follow it: npx trivec watch ${id}`);
       context.out.write(`${id}\n`);
@@ -82,14 +88,15 @@ export async function embed(context: CommandContext, path: string, options: Embe
 /** Reads the whole file, makes no job, and says what it would be. */
 async function estimate(
   context: CommandContext,
-  { client }: Connection,
+  connection: Connection,
   path: string,
   options: EmbedOptions,
 ): Promise<number> {
   const skipInvalid = options.skipInvalid ?? false;
   // Everything that would be refused is to be seen, not only the first.
-  const { answer, tally } = await send(context, path, { ...options, skipInvalid: true }, (lines) =>
-    client.dryRun(lines, requestOf(options), context),
+  const all = { ...options, skipInvalid: true };
+  const { answer, tally } = await send(context, connection, path, all, (lines, signal) =>
+    connection.client.dryRun(lines, requestOf(options), { signal }),
   );
   const report = withUnsent(answer, tally, skipInvalid);
   if (options.json) printJson(context, report);
@@ -99,9 +106,10 @@ async function estimate(
 
 async function send<T>(
   context: CommandContext,
+  connection: Connection,
   path: string,
   options: EmbedOptions,
-  submit: (lines: AsyncIterable<string>) => Promise<T>,
+  submit: (lines: AsyncIterable<string>, signal: AbortSignal) => Promise<T>,
 ): Promise<{ answer: T; tally: UploadTally }> {
   const mapping = mappingOf(options);
   const fields = mappedFields(mapping);
@@ -117,21 +125,45 @@ async function send<T>(
     total: file.progress().total,
     stream: context.err,
   });
+  const lines = documentLines(file, {
+    mapping,
+    skipInvalid: options.skipInvalid ?? false,
+    tally,
+    onProgress: () => progress.update(file.progress().done, formatNumberOf(tally.documents, 'document')),
+  });
+  const upload = interruptibleUpload(lines, {
+    signal: context.signal,
+    piped: path === '-',
+    answerWaitMs: options.dryRun ? 0 : ANSWER_WAIT_MS,
+  });
+  // A pipe that another program holds open would keep this process from ending.
+  upload.signal.addEventListener('abort', () => file.close());
   try {
-    const lines = documentLines(file, {
-      mapping,
-      skipInvalid: options.skipInvalid ?? false,
-      tally,
-      onProgress: () => progress.update(file.progress().done, formatNumberOf(tally.documents, 'document')),
-    });
-    return { answer: await submit(lines), tally };
+    return { answer: await submit(upload.lines, upload.signal), tally };
   } catch (error) {
-    if (context.signal.aborted)
+    if (!context.signal.aborted) throw error;
+    const refused = error instanceof ApiError && error.status >= 400 && error.status < 500;
+    if (options.dryRun || refused || !upload.sentWhole)
       throw interrupted('Interrupted while sending: no job was made. Run it again.');
-    throw error;
+    throw interrupted(unansweredHint(connection, tally, context.config));
   } finally {
+    upload.release();
+    file.close();
     progress.stop();
   }
+}
+
+/** Nobody knows whether there is a job: the next thing to type is what tells. */
+function unansweredHint(
+  connection: Connection,
+  { documents }: UploadTally,
+  config: Pick<Config, 'host' | 'port'>,
+): string {
+  return [
+    `Interrupted after ${formatNumberOf(documents, 'document')} had been sent, before the server answered: it may have made a job of them.`,
+    `  See:     npx trivec jobs${urlFlag(connection, config)}`,
+    `  End it:  npx trivec cancel JOB_ID${urlFlag(connection, config)}`,
+  ].join('\n');
 }
 
 function requestOf(options: EmbedOptions): JobRequest {
@@ -163,7 +195,7 @@ async function finish(
     return await reportEnd(context, connection, job, options);
   } catch (error) {
     if (!context.signal.aborted) throw error;
-    throw interrupted(resumeHint(connection, id, context.config, options.out));
+    throw interrupted(resumeHint(connection, id, context.config, options));
   }
 }
 
@@ -172,7 +204,7 @@ export function resumeHint(
   { client, inProcess }: Pick<Connection, 'inProcess'> & { client: { url: string } },
   id: string,
   config: Pick<Config, 'dataDir' | 'host' | 'port'>,
-  out: string | undefined,
+  options: { out?: string; format: ResultFormat },
 ): string {
   const at = urlFlag({ client, inProcess }, config);
   const what = inProcess
@@ -181,7 +213,7 @@ export function resumeHint(
   return [
     `Interrupted. ${what}`,
     `  Follow it:  npx trivec watch ${id}${at}`,
-    `  Results:    npx trivec results ${id} --out ${out ?? 'DIR'}${at}`,
+    `  Results:    npx trivec results ${id}${saveFlags(options)}${at}`,
     `  End it:     npx trivec cancel ${id}${at}`,
   ].join('\n');
 }

@@ -77,7 +77,7 @@ export async function watch(context: CommandContext, id: string, options: WatchO
       return await reportEnd(context, connection, job, options);
     } catch (error) {
       if (!context.signal.aborted) throw error;
-      throw interrupted(resumeHint(connection, id, context.config, options.out));
+      throw interrupted(resumeHint(connection, id, context.config, options));
     }
   });
 }

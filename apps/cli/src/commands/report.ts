@@ -37,13 +37,18 @@ export async function reportEnd(
     });
     for (const { path, bytes } of saved) say(context, `${path}  ${formatBytes(bytes)}`);
   } else if (job.counts.embedded > 0) {
-    say(context, `Results: npx trivec results ${job.id} --out DIR${at}`);
+    say(context, `Results: npx trivec results ${job.id}${saveFlags(options)}${at}`);
   }
   const collection = job.options.destination?.collection;
   const where = collection === undefined ? job.id : `--collection ${collection}`;
   if (job.counts.embedded > 0) say(context, `Search it: npx trivec search ${where} "your question"${at}`);
   if (options.json) printJson(context, job);
   return exitCodeOf(job);
+}
+
+/** What `trivec results` needs to save what this command was asked for. */
+export function saveFlags({ out = 'DIR', format }: Pick<ReportOptions, 'out' | 'format'>): string {
+  return `${format === 'ndjson' ? '' : ` --format ${format}`} --out ${out}`;
 }
 
 export function exitCodeOf(job: JobView): number {

@@ -89,6 +89,7 @@ function textFile(
     unit: 'line',
     records,
     progress: () => (file === undefined ? { done } : { done, total: file.total }),
+    close: () => source.destroy(),
   };
 }
 

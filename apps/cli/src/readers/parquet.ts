@@ -39,5 +39,6 @@ export async function openParquet(path: string, wanted: readonly string[] | unde
       rowStart = rowEnd;
     }
   }
-  return { unit: 'row', records, progress: () => ({ done, total }) };
+  // Each row group opens the file by itself.
+  return { unit: 'row', records, progress: () => ({ done, total }), close: () => undefined };
 }

@@ -12,6 +12,8 @@ export interface RecordFile {
   records(): AsyncIterable<SourceRecord>;
   /** How far the reading is: bytes of the file as it lies on disk, or rows. `total` is absent for a pipe. */
   progress(): { done: number; total?: number };
+  /** Lets go of the file, also in the middle; whoever still reads gets an error. */
+  close(): void;
 }
 
 export const INPUT_FORMATS = ['ndjson', 'csv', 'tsv', 'parquet'] as const;
