@@ -21,7 +21,10 @@ const SEMI_SPACE_FLAG = '--max-semi-space-size=16';
  */
 const TUNABLES = { hugetlb: '1', arena_max: '1' };
 
-/** Whoever has set one of these in `env` or, for Node, in `execArgv`, keeps what they have set. */
+/**
+ * Whoever has set one of these in `env` (also by glibc's older names, such as MALLOC_ARENA_MAX) or, for Node, in
+ * `execArgv`, keeps what they have set.
+ */
 export function processSettings(
   env: Record<string, string | undefined>,
   execArgv: readonly string[] = [],

@@ -35,6 +35,17 @@ test('a job of which nothing was written ends without asking what its name stand
   assert.deepEqual([job.status, job.sink?.finished], ['failed', true]);
 });
 
+/** A worker's, to a Qdrant of which only `connection` is there; what it writes are three documents. */
+function depsOf(rig: Awaited<ReturnType<typeof ingesting>>['rig'], connection: object): SinkStageDeps {
+  return {
+    ledger: rig.ledger,
+    storage: rig.storage,
+    sink: { connection } as unknown as SinkStageDeps['sink'],
+    writer: { write: async () => ({ ...NOTHING_TO_WRITE, documents: 3 }), close: async () => undefined },
+    logger: rig.logger,
+  };
+}
+
 /** A replacement that is written, and whose alias is set, when its worker dies: `alive` brings the next one. */
 async function killedAfterTheSwap() {
   const { rig, id } = await ingesting({ collection: NEW, alias: ALIAS });
@@ -51,13 +62,7 @@ async function killedAfterTheSwap() {
       deleted.push(name);
     },
   };
-  const deps = {
-    ledger: rig.ledger,
-    storage: rig.storage,
-    sink: { connection } as unknown as SinkStageDeps['sink'],
-    writer: { write: async () => ({ ...NOTHING_TO_WRITE, documents: 3 }), close: async () => undefined },
-    logger: rig.logger,
-  };
+  const deps = depsOf(rig, connection);
   const run = () => runSinkShard(deps, { jobId: id, ordinal: 0 }, new AbortController().signal);
   await assert.rejects(run(), { code: 'shutting_down' });
   assert.equal(aliases.get(ALIAS), NEW);
@@ -101,13 +106,7 @@ test('a replacement that is gone before it is swapped, or with its alias just th
       },
       deleteCollection: async (name: string) => void deleted.push(name),
     };
-    const deps = {
-      ledger: rig.ledger,
-      storage: rig.storage,
-      sink: { connection } as unknown as SinkStageDeps['sink'],
-      writer: { write: async () => ({ ...NOTHING_TO_WRITE, documents: 3 }), close: async () => undefined },
-      logger: rig.logger,
-    };
+    const deps = depsOf(rig, connection);
     await runSinkShard(deps, { jobId: id, ordinal: 0 }, new AbortController().signal);
     assert.deepEqual(deleted, []);
     assert.equal((await rig.job(id)).sink?.finished, true);

